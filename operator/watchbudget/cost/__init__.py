@@ -1,0 +1,1 @@
+"""What a demand costs: the bill, from coefficients that were measured."""

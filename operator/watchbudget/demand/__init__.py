@@ -1,0 +1,1 @@
+"""Who watches what: grants from RBAC, the catalogue of known agents, declarations, and their join."""

@@ -1,0 +1,1 @@
+"""What there is: the Fleet, read from a live cluster or from manifests, and the census."""

@@ -1,0 +1,1 @@
+"""Rules, exemptions, verdict: what a budget says of a DaemonSet's bill."""

@@ -1,0 +1,65 @@
+"""The bill as a value. All sizes in bytes; seats are those of API priority and fairness."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from watchbudget.api.resources import GroupResource
+
+__all__ = ["Bill", "Line"]
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """What watching one resource costs one pod.
+
+    `certain` is False for demands that are `depends` or `unknown`: the line then counts in
+    the `up_to` figures only.
+    """
+
+    resource: GroupResource
+    certain: bool
+    watchers: int
+    objects: int
+    stored_bytes: int
+    cache_bytes: int
+    peak_bytes: int
+    list_bytes: int
+    seats: int
+    calibration: str  # id of the row of the calibration that was used
+
+
+@dataclass(frozen=True, slots=True)
+class Bill:
+    """What one DaemonSet's watches cost, per pod and in total.
+
+    `peak_per_pod` is that of a re-list in a running process, over all its caches;
+    `base_bytes` the memory of an idle client of that stack, which a limit must hold too.
+    Totals are per pod times `nodes`.
+    """
+
+    nodes: int
+    lines: tuple[Line, ...] = ()
+    cache_per_pod: int = 0
+    peak_per_pod: int = 0
+    base_bytes: int = 0
+    list_bytes_per_start: int = 0
+    seats_per_start: int = 0
+    cache_per_pod_up_to: int = 0
+    peak_per_pod_up_to: int = 0
+    list_bytes_per_start_up_to: int = 0
+
+    @property
+    def cache_total(self) -> int:
+        """Cache bytes on all nodes together."""
+        return self.cache_per_pod * self.nodes
+
+    @property
+    def cache_total_up_to(self) -> int:
+        """The same, with every uncertain demand counted as a watch."""
+        return self.cache_per_pod_up_to * self.nodes
+
+    @property
+    def list_bytes_if_all_restart(self) -> int:
+        """What the API server is asked for when every pod starts at once."""
+        return self.list_bytes_per_start * self.nodes
