@@ -1,0 +1,5 @@
+"""`python -m watchbudget`."""
+
+from watchbudget.cli.main import main
+
+main()

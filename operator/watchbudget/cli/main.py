@@ -1,0 +1,70 @@
+"""The `watchbudget` command and its place as a kubectl plugin.
+
+Commands are imported when they are called: completion and `--help` must not wait for a
+Kubernetes client to load.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+
+import click
+
+from watchbudget import __version__
+
+__all__ = ["cli", "main"]
+
+_COMMANDS = {
+    "audit": "Price every DaemonSet of a cluster or of manifests, and judge it.",
+    "explain": "Show the whole chain from one DaemonSet to its price.",
+    "what-if": "Price the fleet at other node and object counts.",
+    "rules": "List the rules, or explain one.",
+    "crd": "Print the WatchBudget CustomResourceDefinition.",
+    "completion": "Print the shell completion for bash, zsh or fish.",
+    "localcluster": "Run a real Kubernetes control plane on this machine.",
+    "demo": "See it work: a real control plane, three agents, one audit.",
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are modules of this package, imported on first use."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """Names in the order a newcomer meets them."""
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """Import `watchbudget.cli.NAME` and take its `command`."""
+        if cmd_name not in _COMMANDS:
+            return None
+        module = importlib.import_module(f"watchbudget.cli.{cmd_name.replace('-', '_')}")
+        command: click.Command = module.command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """Write the list from the table above, so that `--help` imports nothing."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(_COMMANDS.items()))
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Start with: watchbudget audit   (the cluster of the current context, read-only)",
+)
+@click.version_option(__version__, "--version", prog_name="watchbudget")
+def cli() -> None:
+    """What node agents' watches cost a Kubernetes cluster.
+
+    An agent that watches something the cluster has very many of keeps a full copy on every
+    node: objects x bytes x nodes. WatchBudget finds these agents, says how sure it is,
+    prices them, and says what to change. It never lists what it warns about.
+    """
+
+
+def main() -> None:
+    """Run the command line; as a kubectl plugin under the name `kubectl watchbudget`."""
+    called_as = Path(sys.argv[0]).name
+    cli.main(prog_name="kubectl watchbudget" if called_as.startswith("kubectl-") else "watchbudget")
