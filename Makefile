@@ -47,7 +47,7 @@ crds: $(STAMP) ## Generate crds/ from the models
 	$(BIN)/watchbudget crd > crds/watchbudget.io_watchbudgets.yaml
 
 lock: $(STAMP) ## Write requirements.lock anew from pyproject.toml
-	$(BIN)/uv pip compile pyproject.toml --extra localcluster --group dev --universal --generate-hashes \
+	$(BIN)/uv pip compile pyproject.toml --extra operator --extra localcluster --group dev --universal --generate-hashes \
 	  --python-version 3.11 --no-emit-index-url --quiet --custom-compile-command "make lock" -o requirements.lock
 
 clean: ## Remove what the other targets made (not the control plane's cache)

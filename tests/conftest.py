@@ -11,6 +11,7 @@ ROOT = Path(__file__).resolve().parent.parent
 REQUIRE_ALL = os.environ.get("WATCHBUDGET_REQUIRE_ALL") == "1"
 
 
+@pytest.hookimpl(tryfirst=True)  # before -m selects
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what needs the corpus, so that `-m "not corpus"` leaves it out."""
     for item in items:
