@@ -13,8 +13,9 @@ __all__ = ["Bill", "Line"]
 class Line:
     """What watching one resource costs one pod.
 
-    `certain` is False for demands that are `depends` or `unknown`: the line then counts in
-    the `up_to` figures only.
+    `certain` is False for demands that are `depends` or `unknown`, and for a demand with a
+    selector, whose share of the objects nobody counted: the line then is an upper bound and
+    enters the `up_to` figures only.
     """
 
     resource: GroupResource
@@ -27,6 +28,9 @@ class Line:
     list_bytes: int
     seats: int
     calibration: str  # id of the row of the calibration that was used
+    assumed: bool = False  # the client library is not known: the calibration's default row was used
+    container: str | None = None  # the container that holds the cache, where the agent was recognised
+    base_bytes: int = 0  # of the process that holds the cache, before it caches anything
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +39,8 @@ class Bill:
 
     `peak_per_pod` is that of a re-list in a running process, over all its caches;
     `base_bytes` the memory of an idle client of that stack, which a limit must hold too.
-    Totals are per pod times `nodes`.
+    Totals are per pod times `nodes`. `unpriced` names what is watched, or may be, without a
+    census: the figures leave it out, so they are too low.
     """
 
     nodes: int
@@ -48,6 +53,7 @@ class Bill:
     cache_per_pod_up_to: int = 0
     peak_per_pod_up_to: int = 0
     list_bytes_per_start_up_to: int = 0
+    unpriced: tuple[GroupResource, ...] = ()
 
     @property
     def cache_total(self) -> int:
