@@ -16,7 +16,7 @@ _HOMES = {"LocalCluster": "cluster", "LocalClusterError": "errors", "SeedResult"
 
 
 def __getattr__(name: str) -> object:
-    """Import on first use: every pytest run loads this package for its plugin, and most need nothing of it."""
+    """Import on first use: every pytest run loads this package for its plugin, few need more of it."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)

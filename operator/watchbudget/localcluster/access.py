@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import os
 import subprocess
+import time
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ClusterAccess"]
 
-HOUR = datetime.timedelta(hours=1)
+HOUR = dt.timedelta(hours=1)
 
 
 class ClusterAccess:
@@ -106,11 +107,42 @@ class ClusterAccess:
         """Return the API server's metrics, in the Prometheus text format."""
         return self.request("GET", "/metrics", headers={"Accept": "text/plain"}).body.decode()
 
+    def object_count(self, resource: str, group: str = "") -> int | None:
+        """Return how many objects of a resource the metrics tell of; None if they tell nothing of it yet.
+
+        The API server counts every five seconds (``--etcd-count-metric-poll-period``).
+        """
+        start = f'apiserver_resource_objects{{group="{group}",resource="{resource}"}} '
+        for line in self.metrics().splitlines():
+            if line.startswith(start):
+                return int(float(line.removeprefix(start)))
+        return None
+
+    def wait_for_census(self, resource: str, at_least: int, *, group: str = "", timeout: float = 30) -> None:
+        """Wait until the metrics count ``at_least`` objects of a resource.
+
+        Args:
+            resource: Plural, lower case, such as ``networkpolicies``.
+            at_least: How many.
+            group: The resource's API group.
+            timeout: Seconds.
+
+        Raises:
+            LocalClusterError: They count fewer after ``timeout``.
+        """
+        deadline = time.monotonic() + timeout
+        while (count := self.object_count(resource, group) or 0) < at_least:
+            if time.monotonic() > deadline:
+                raise LocalClusterError(
+                    f"The metrics count {count} {resource} after {timeout:.0f} s, not {at_least}"
+                )
+            time.sleep(0.2)
+
     def kubectl(
         self,
         *arguments: str,
-        input: str | None = None,
-        check: bool = True,  # noqa: A002 - subprocess.run's own name
+        input: str | None = None,  # noqa: A002 - subprocess.run's own name
+        check: bool = True,
     ) -> subprocess.CompletedProcess[str]:
         """Run kubectl as the administrator.
 
@@ -130,11 +162,11 @@ class ClusterAccess:
             raise CommandError(f"kubectl {' '.join(arguments)}: exit code {done.returncode}\n{done.stderr}")
         return done
 
-    def apply(self, manifests: str) -> str:
-        """Apply YAML or JSON text with ``kubectl apply``, and return what kubectl said."""
-        return self.kubectl("apply", "-f", "-", input=manifests).stdout
+    def apply(self, manifests: str) -> subprocess.CompletedProcess[str]:
+        """Apply YAML or JSON text with ``kubectl apply``; raises as `kubectl` does."""
+        return self.kubectl("apply", "-f", "-", input=manifests)
 
-    def token(self, namespace: str, service_account: str, duration: datetime.timedelta = HOUR) -> str:
+    def token(self, namespace: str, service_account: str, duration: dt.timedelta = HOUR) -> str:
         """Return a token of an existing service account, from the TokenRequest API.
 
         Args:
@@ -150,9 +182,7 @@ class ClusterAccess:
         path = f"/api/v1/namespaces/{namespace}/serviceaccounts/{service_account}/token"
         return str(self.request("POST", path, asked).json()["status"]["token"])
 
-    def kubeconfig_for(
-        self, namespace: str, service_account: str, duration: datetime.timedelta = HOUR
-    ) -> Path:
+    def kubeconfig_for(self, namespace: str, service_account: str, duration: dt.timedelta = HOUR) -> Path:
         """Write a kubeconfig with a service account's token, and return its path; see `token`."""
         return write_kubeconfig(
             self.layout.kubeconfig(f"{namespace}.{service_account}"),

@@ -5,7 +5,7 @@ EC keys: a cluster's worth of them takes milliseconds, RSA would take seconds.
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import ipaddress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Authority", "KeyPair", "write_signing_key"]
 
-LIFETIME = datetime.timedelta(days=365)
-BACKDATE = datetime.timedelta(hours=1)
+LIFETIME = dt.timedelta(days=365)
+BACKDATE = dt.timedelta(hours=1)
 """Machines whose clocks step back a little keep working."""
 
 
@@ -135,7 +135,7 @@ def _write_key(path: Path, key: ec.EllipticCurvePrivateKey) -> None:
 def _builder(
     subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey
 ) -> x509.CertificateBuilder:
-    now = datetime.datetime.now(datetime.UTC)
+    now = dt.datetime.now(dt.UTC)
     return (
         x509.CertificateBuilder()
         .subject_name(subject)

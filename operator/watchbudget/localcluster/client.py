@@ -36,7 +36,7 @@ class Response:
     """An answer of the API server, body read to its end."""
 
     status: int
-    headers: Mapping[str, str]
+    headers: http.client.HTTPMessage
     body: bytes
 
     def json(self) -> Any:  # noqa: ANN401 - whatever the server sent
@@ -145,7 +145,7 @@ class ApiClient:
         try:
             connection.request(method, path, payload, dict(headers))
             answer = connection.getresponse()
-            response = Response(answer.status, answer.headers, answer.read())
+            response = Response(answer.status, answer.msg, answer.read())
         except BaseException:
             connection.close()  # half an answer may be under way in it
             raise

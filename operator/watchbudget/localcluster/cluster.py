@@ -1,4 +1,4 @@
-"""A real Kubernetes control plane as plain processes on this machine: no container, no virtual machine, no root."""
+"""A real Kubernetes control plane as plain processes: no container, no virtual machine, no root."""
 
 from __future__ import annotations
 
@@ -10,17 +10,16 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Self
 
 from watchbudget.localcluster import watchdog
 from watchbudget.localcluster.access import ClusterAccess
 from watchbudget.localcluster.binaries import ensure_binaries
-from watchbudget.localcluster.certs import Authority, write_signing_key
 from watchbudget.localcluster.components import CONTROLLERS, NAMES, Layout, Ports, components
 from watchbudget.localcluster.errors import ComponentError, LocalClusterError, PortInUseError
-from watchbudget.localcluster.kubeconfig import write_kubeconfig
-from watchbudget.localcluster.ports import LOOPBACK, free_ports
+from watchbudget.localcluster.ports import free_ports
 from watchbudget.localcluster.progress import Progress, silent
+from watchbudget.localcluster.provision import BOOTSTRAP, AuditLevel, provision
 from watchbudget.localcluster.runner import Runner
 
 if TYPE_CHECKING:
@@ -29,26 +28,15 @@ if TYPE_CHECKING:
 
     from watchbudget.localcluster.process import ProcessId
 
-__all__ = ["AuditLevel", "LocalCluster"]
-
-AuditLevel = Literal["Metadata", "Request", "RequestResponse"]
-
-IDENTITIES: Mapping[str, tuple[str, tuple[str, ...]]] = {
-    "admin": ("watchbudget-admin", ("watchbudget:cluster-admins",)),
-    "bootstrap": ("watchbudget-bootstrap", ("system:masters",)),
-    "kube-controller-manager": ("system:kube-controller-manager", ()),
-    "kube-scheduler": ("system:kube-scheduler", ()),
-    # The group of real kubelets, so that priority and fairness treats its writes as theirs.
-    "kwok": ("kwok-controller", ("system:nodes",)),
-}
-"""User name and groups of each client certificate."""
+__all__ = ["LocalCluster"]
 
 PORT_ATTEMPTS = 3
-_DATA = Path(__file__).parent / "data"
 
 
 class LocalCluster(ClusterAccess):
-    """A control plane for as long as a ``with`` block lasts::
+    """A control plane for as long as a ``with`` block lasts.
+
+    Example::
 
         with LocalCluster() as cluster:
             cluster.add_nodes(100)
@@ -68,7 +56,6 @@ class LocalCluster(ClusterAccess):
         controllers: Sequence[str] = CONTROLLERS,
         service_accounts: bool = True,
         extra_flags: Mapping[str, Sequence[str]] | None = None,
-        detached: bool = False,
         progress: Progress | None = None,
     ) -> None:
         """Decide; `start` does it.
@@ -80,8 +67,7 @@ class LocalCluster(ClusterAccess):
             controllers: What the controller manager runs; see `CONTROLLERS`.
             service_accounts: Turn off where very many namespaces are seeded and quiet matters: the
                 controller makes an account in each of them, 20 a second. Without it pods need no account.
-            extra_flags: Further flags by component, such as ``{"kube-apiserver": ["--max-requests-inflight=50"]}``.
-            detached: The processes outlive this one; the caller keeps `processes` and ends them.
+            extra_flags: Further flags by component: ``{"kube-apiserver": ["--max-requests-inflight=50"]}``.
             progress: Told what is going on; by default nobody is.
         """
         self._given_state_dir = state_dir
@@ -89,7 +75,6 @@ class LocalCluster(ClusterAccess):
         self._controllers = controllers
         self._service_accounts = service_accounts
         self._extra_flags = extra_flags or {}
-        self._detached = detached
         self._progress = progress or silent()
         self._runner: Runner | None = None
         self._watchdog: subprocess.Popen[bytes] | None = None
@@ -112,6 +97,12 @@ class LocalCluster(ClusterAccess):
         """
         if self._runner is not None:
             raise LocalClusterError("The local cluster is started already")
+        if (
+            self._given_state_dir is not None
+            and self._given_state_dir.exists()
+            and any(self._given_state_dir.iterdir())
+        ):
+            raise LocalClusterError(f"{self._given_state_dir} is not empty")
         binaries = ensure_binaries(self._progress)
         for attempt in range(1, PORT_ATTEMPTS + 1):
             try:
@@ -120,8 +111,12 @@ class LocalCluster(ClusterAccess):
                 self.stop()
                 if attempt == PORT_ATTEMPTS:
                     raise
-            except BaseException:
+            except BaseException as error:
                 self.stop()
+                if self._given_state_dir is None:
+                    error.add_note(
+                        "The logs went with the temporary directory; LocalCluster(state_dir=...) keeps them."
+                    )
                 raise
             else:
                 return
@@ -136,10 +131,21 @@ class LocalCluster(ClusterAccess):
         if self._layout is not None and self._given_state_dir is None:
             shutil.rmtree(self._layout.state, ignore_errors=True)
         self._layout = None
-        if self._watchdog is not None:
-            with contextlib.suppress(BrokenPipeError):
-                self._watchdog.communicate(watchdog.DONE)
-            self._watchdog = None
+        self._dismiss_watchdog()
+
+    def detach(self) -> dict[str, ProcessId]:
+        """Let the processes outlive this one; from now on whoever has the returned identities must end them.
+
+        Raises:
+            LocalClusterError: It would leave a temporary directory behind.
+        """
+        if self._given_state_dir is None:
+            raise LocalClusterError("Only a cluster with a state_dir of the caller's can be detached")
+        processes = self._running.identities()
+        self._dismiss_watchdog()
+        self.close()
+        self._runner = self._layout = None
+        return processes
 
     def stop_component(self, name: str) -> None:
         """Kill a component as kill -9 does, and wait for its end."""
@@ -176,27 +182,33 @@ class LocalCluster(ClusterAccess):
             raise LocalClusterError("The local cluster is not started")
         return self._runner
 
+    def _dismiss_watchdog(self) -> None:
+        if self._watchdog is not None:
+            with contextlib.suppress(BrokenPipeError):
+                self._watchdog.communicate(watchdog.DONE)
+            self._watchdog = None
+
     def _start(self, binaries: Mapping[str, Path]) -> None:
         if self._given_state_dir is None:
             state = Path(tempfile.mkdtemp(prefix="watchbudget-"))
         else:
             state = self._given_state_dir.absolute()
             state.mkdir(parents=True, exist_ok=True)
+            shutil.rmtree(state / "etcd", ignore_errors=True)  # of an attempt before, on other ports
         layout = self._layout = Layout(state, binaries, Ports(*free_ports(5)))
-        if not self._detached:
-            self._watchdog = _start_watchdog(state, remove=self._given_state_dir is None)
-        _write_files(layout, self._audit_level)
+        self._watchdog = _start_watchdog(state, remove=self._given_state_dir is None)
+        provision(layout, self._audit_level)
         table = components(
             layout,
             controllers=self._controllers,
             service_accounts=self._service_accounts,
             extra=self._extra_flags,
         )
-        runner = self._runner = Runner(layout, table, group=self._watchdog.pid if self._watchdog else None)
+        runner = self._runner = Runner(layout, table, group=self._watchdog.pid)
         self._progress("Starting etcd and the API server")
         runner.start("etcd")
         runner.start("kube-apiserver")
-        bindings = (_DATA / "bootstrap.yaml").read_text()
+        bindings = BOOTSTRAP.read_text()
         self.kubectl(f"--kubeconfig={layout.kubeconfig('bootstrap')}", "create", "-f", "-", input=bindings)
         self._progress("Starting controller manager, scheduler and KWOK")
         runner.start(*NAMES[2:])
@@ -217,34 +229,4 @@ def _start_watchdog(state: Path, *, remove: bool) -> subprocess.Popen[bytes]:
     argv = [sys.executable, "-I", "-S", watchdog.__file__, *([str(state)] if remove else [])]
     return subprocess.Popen(
         argv, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, process_group=0
-    )
-
-
-def _write_files(layout: Layout, audit_level: AuditLevel) -> None:
-    """Write keys, certificates, kubeconfigs and configuration."""
-    pki = layout.pki
-    ca = Authority.create(pki / "ca.crt", "watchbudget-localcluster")
-    etcd = Authority.create(pki / "etcd-ca.crt", "watchbudget-localcluster-etcd")
-    service = [
-        "kubernetes",
-        "kubernetes.default",
-        "kubernetes.default.svc",
-        "kubernetes.default.svc.cluster.local",
-    ]
-    ca.issue(
-        pki / "apiserver", "kube-apiserver", names=["localhost", *service], addresses=[LOOPBACK, "10.96.0.1"]
-    )
-    ca.issue(pki / "serving", "localhost", names=["localhost"], addresses=[LOOPBACK])
-    etcd.issue(pki / "etcd", "etcd", names=["localhost"], addresses=[LOOPBACK])
-    etcd.issue(pki / "etcd-client", "kube-apiserver")
-    write_signing_key(pki / "sa.key", pki / "sa.pub")
-    for name, (user, groups) in IDENTITIES.items():
-        pair = ca.issue(pki / name, user, groups=groups)
-        write_kubeconfig(
-            layout.kubeconfig(name), url=layout.url, ca_file=ca.certificate_file, pair=pair, user=user
-        )
-    shutil.copyfile(_DATA / "stages.yaml", layout.state / "stages.yaml")
-    (layout.state / "audit-policy.yaml").write_text(
-        "apiVersion: audit.k8s.io/v1\nkind: Policy\nomitStages: [RequestReceived]\n"
-        f"rules: [{{level: {audit_level}}}]\n"
     )

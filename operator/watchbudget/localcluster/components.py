@@ -113,25 +113,31 @@ def components(
         service_accounts: False turns the admission plugin and the controller of that name off.
         extra: Further flags by component; a later flag wins over an earlier one.
     """
-    ca = layout.pki / "ca.crt"
     local = f"https://{LOOPBACK}"
     kept = [name for name in controllers if service_accounts or name != "serviceaccount-controller"]
-    table: dict[str, tuple[list[str], str | None, Path, KeyPair | None]] = {
-        "etcd": (
-            _etcd(layout), f"{local}:{layout.ports.etcd}/health", layout.pki / "etcd-ca.crt", layout.pair("etcd-client"),
-        ),
-        "kube-apiserver": (_apiserver(layout, service_accounts=service_accounts), f"{layout.url}/readyz", ca, None),
-        "kube-controller-manager": (
-            _controller_manager(layout, kept), f"{local}:{layout.ports.controller_manager}/healthz", ca, None,
-        ),
-        "kube-scheduler": (_scheduler(layout), f"{local}:{layout.ports.scheduler}/healthz", ca, None),
-        "kwok": (_kwok(layout), None, ca, None),
-    }  # fmt: skip
+    flags = {
+        "etcd": _etcd(layout),
+        "kube-apiserver": _apiserver(layout, service_accounts=service_accounts),
+        "kube-controller-manager": _controller_manager(layout, kept),
+        "kube-scheduler": _scheduler(layout),
+        "kwok": _kwok(layout),
+    }
+    ports = layout.ports
+    health = {
+        "etcd": f"{local}:{ports.etcd}/health",
+        "kube-apiserver": f"{local}:{ports.apiserver}/readyz",
+        "kube-controller-manager": f"{local}:{ports.controller_manager}/healthz",
+        "kube-scheduler": f"{local}:{ports.scheduler}/healthz",
+    }
     return {
         name: Component(
-            name, (str(layout.binaries[name]), *flags, *extra.get(name, ())), health, authority, pair
+            name,
+            (str(layout.binaries[name]), *flags[name], *extra.get(name, ())),
+            health.get(name),
+            layout.pki / ("etcd-ca.crt" if name == "etcd" else "ca.crt"),
+            layout.pair("etcd-client") if name == "etcd" else None,
         )
-        for name, (flags, health, authority, pair) in table.items()
+        for name in NAMES
     }
 
 

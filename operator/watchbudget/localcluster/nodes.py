@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def node(
     name: str, *, zone: str, labels: Mapping[str, str], taints: Sequence[Mapping[str, Any]] = ()
 ) -> dict[str, Any]:
     """Return a Node as a kubelet registers it, status included: created Ready, it needs no second write."""
-    now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    now = dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     size = {"cpu": "8", "memory": "32Gi", "pods": "110", "ephemeral-storage": "100Gi"}
     ready = {"type": "Ready", "status": "True", "reason": "KubeletReady", "message": "played by KWOK"}
     pressures = [
@@ -76,9 +76,9 @@ def node(
             "conditions": [condition | times for condition in (ready, *pressures)],
             "addresses": [{"type": "Hostname", "address": name}],
             "nodeInfo": {
-                "architecture": "amd64", "operatingSystem": "linux", "kubeletVersion": "v1.36.3", "kubeProxyVersion": "",
+                "architecture": "amd64", "operatingSystem": "linux", "kubeletVersion": "v1.36.3",
                 "osImage": "kwok", "kernelVersion": "kwok", "containerRuntimeVersion": "kwok://0",
-                "bootID": "", "machineID": "", "systemUUID": "",
+                "kubeProxyVersion": "", "bootID": "", "machineID": "", "systemUUID": "",
             },
         },
     }  # fmt: skip

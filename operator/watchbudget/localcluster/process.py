@@ -18,8 +18,8 @@ __all__ = ["ProcessId", "resident_bytes"]
 class ProcessId:
     """A process id together with when that process started.
 
-    Ids are reused, and fast where the limit is low; the pair is not. On Linux ``started`` is the boot's id and
-    the clock ticks since boot, elsewhere what ``ps`` prints.
+    Ids are reused, and fast where the limit is low; the pair is not. On Linux ``started`` is the boot's id
+    and the clock ticks since boot, elsewhere what ``ps`` prints.
     """
 
     pid: int
@@ -60,7 +60,7 @@ class ProcessId:
         return False
 
     def wait_gone(self, timeout: float) -> bool:
-        """Wait at most ``timeout`` seconds for a process that is not our child to end; tell whether it did."""
+        """Wait at most ``timeout`` seconds for somebody else's child to end; tell whether it did."""
         deadline = time.monotonic() + timeout
         while self.alive():
             if time.monotonic() > deadline:

@@ -36,7 +36,7 @@ class _Lines(Progress):
         now = time.monotonic()
         if now - self._last >= QUIET_SECONDS:
             self._last = now
-            print(text, file=sys.stderr, flush=True)  # noqa: T201 - standard error is this class's purpose
+            print(text, file=sys.stderr, flush=True)
 
 
 class _Status(Progress):
@@ -56,4 +56,4 @@ def stderr_progress() -> Iterator[Progress]:
     from rich.console import Console  # noqa: PLC0415 - rich is slow to import and seldom needed here
 
     with Console(stderr=True).status("") as status:
-        yield _Status(lambda text: status.update(text))
+        yield _Status(status.update)

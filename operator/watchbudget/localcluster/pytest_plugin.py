@@ -60,7 +60,7 @@ def control_plane(request: pytest.FixtureRequest) -> None:
 
 
 @pytest.fixture(scope="session")
-def cluster(control_plane: None) -> Iterator[LocalCluster]:
+def cluster(control_plane: None) -> Iterator[LocalCluster]:  # noqa: ARG001 - for its effect
     """Yield the session's shared cluster: three nodes, one in each of three zones."""
     from watchbudget.localcluster import LocalCluster  # noqa: PLC0415
 
@@ -70,8 +70,8 @@ def cluster(control_plane: None) -> Iterator[LocalCluster]:
 
 
 @pytest.fixture
-def fresh_cluster(control_plane: None) -> Iterator[Callable[..., LocalCluster]]:
-    """Yield a function that starts a `LocalCluster` with the given arguments; all are stopped after the test."""
+def fresh_cluster(control_plane: None) -> Iterator[Callable[..., LocalCluster]]:  # noqa: ARG001
+    """Yield a function that starts a `LocalCluster` with its arguments; all are stopped after the test."""
     from watchbudget.localcluster import LocalCluster  # noqa: PLC0415
 
     with contextlib.ExitStack() as stack:

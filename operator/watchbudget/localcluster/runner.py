@@ -29,13 +29,13 @@ TAIL_LINES = 25
 class Runner:
     """The processes of one cluster."""
 
-    def __init__(self, layout: Layout, components: Mapping[str, Component], *, group: int | None) -> None:
+    def __init__(self, layout: Layout, components: Mapping[str, Component], *, group: int) -> None:
         """Remember; nothing is started yet.
 
         Args:
             layout: For the log files.
             components: By name.
-            group: The process group they join; None gives each a session of its own, so that it outlives us.
+            group: The process group they join, so that the watchdog can end them, and Ctrl-C does not.
         """
         self._layout = layout
         self._components = components
@@ -109,7 +109,6 @@ class Runner:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 process_group=self._group,
-                start_new_session=self._group is None,
             )
 
     def _wait_healthy(self, component: Component) -> None:

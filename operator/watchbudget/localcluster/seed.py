@@ -1,8 +1,8 @@
 """Fills a cluster with as many namespaces and network policies as a real large one has, of a chosen size.
 
 Sizes are those the API server stores (protobuf in etcd), because the census metrics count these. What an
-object weighs there depends on what the server adds (managedFields above all), so the seeder does not guess: it
-asks for a dry run, measures the protobuf in the answer, and pads an annotation until the size is right.
+object weighs there depends on what the server adds (managedFields above all), so the seeder does not guess:
+it asks for a dry run, measures the protobuf in the answer, and pads an annotation until the size is right.
 """
 
 from __future__ import annotations
