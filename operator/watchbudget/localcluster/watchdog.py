@@ -15,6 +15,7 @@ import shutil
 import signal
 import sys
 import time
+from pathlib import Path
 
 DONE = b"done\n"
 """What the parent says when it has cleaned up itself."""
@@ -31,15 +32,11 @@ def main(state_directory: str | None) -> None:
         time.sleep(60)  # until our child kills the group, us included
         return
     os.setsid()  # out of the group that is about to be killed
+    os.killpg(group, signal.SIGKILL)
     deadline = time.monotonic() + 10
-    while time.monotonic() < deadline:
-        try:
-            os.killpg(group, signal.SIGKILL)
-        except ProcessLookupError:
-            break  # all gone and collected
-        time.sleep(0.05)
-    if state_directory is not None:
-        shutil.rmtree(state_directory, ignore_errors=True)
+    while state_directory is not None and Path(state_directory).exists() and time.monotonic() < deadline:
+        shutil.rmtree(state_directory, ignore_errors=True)  # again while somebody dying still writes
+        time.sleep(0.1)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,16 @@
+from pathlib import Path
+
+import yaml
+
+from watchbudget.localcluster import provision
+
+
+def test_pods_ready_and_deleted_after_a_delay_of_their_own():
+    stages = {
+        each["metadata"]["name"]: each
+        for each in yaml.safe_load_all((Path(provision._DATA) / "stages.yaml").read_text())
+    }
+    assert set(stages) == {"node-initialize", "pod-ready", "pod-crash", "pod-delete"}
+    for name in ("pod-ready", "pod-delete"):
+        delay = stages[name]["spec"]["delay"]["durationFrom"]["expressionFrom"]
+        assert f"{name}.stage.kwok.x-k8s.io/delay" in delay
