@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from watchbudget.demand.authorizer import groups_of, username_of
+from watchbudget.demand.builtin_roles import builtin_roles
 from watchbudget.inventory.rbac import Binding, LabelSelector, PolicyRule, Rbac, Requirement, Role, Subject
 
 API = "rbac.authorization.k8s.io"
@@ -80,12 +81,20 @@ class Generator:
                 for index in range(3)
             ),
         ]
-        cluster_roles = [role.name for role in roles if role.namespace is None]
+        # Aggregated ones three times: they are fewer, and have more ways to be wrong.
+        cluster_roles = [
+            role.name
+            for role in roles
+            if role.namespace is None
+            for _ in range(1 + 2 * bool(role.aggregation))
+        ]
         return Rbac(tuple(roles), tuple(self._bindings(cluster_roles)))
 
     def cases(self, rbac: Rbac, count: int) -> list[Case]:
         """Return questions, most of them close to what some rule says: where the mistakes are."""
-        rules = {(role.namespace, role.name): role.rules for role in rbac.roles}
+        rules = {(role.namespace, role.name): role.rules for role in (*builtin_roles(), *rbac.roles)}
+        for name in ("view", "edit", "admin"):
+            rules[None, name] = rules[None, f"system:aggregate-to-{name}"]
         cases: set[Case] = set()
         while len(cases) < count:
             binding = self._random.choice(rbac.bindings)
@@ -110,7 +119,7 @@ class Generator:
         )
 
     def _labels(self, level: int) -> dict[str, str]:
-        labels = {"wbr-level": str(level), "wbr-colour": self._random.choice("rgb")}
+        labels = {"wbr-level": str(level), "wbr-colour": self._random.choice("rgbcmyk")}
         if self._random.random() < 0.3:
             labels["wbr-mark"] = self._random.choice(("x", "y"))
         return labels
@@ -127,7 +136,7 @@ class Generator:
         below = Requirement("wbr-level", "In", tuple(str(lower) for lower in range(level)))
         selectors = tuple(
             LabelSelector(
-                match_labels=(("wbr-colour", self._random.choice("rgbn")),)
+                match_labels=(("wbr-colour", self._random.choice("rgbcmykn")),)
                 if self._random.random() < 0.6
                 else (),
                 match_expressions=(below, *self._marks()),

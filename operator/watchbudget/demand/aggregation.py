@@ -36,36 +36,56 @@ def settled_rules(roles: Iterable[Role]) -> dict[str, tuple[PolicyRule, ...]]:
     definitions: dict[str, list[Role]] = {}
     for role in roles:
         definitions.setdefault(role.name, []).append(role)
-    rules = {name: _union(role.rules for role in found) for name, found in definitions.items()}
+    settled = {
+        name: tuple(dict.fromkeys(rule for role in found for rule in role.rules))
+        for name, found in definitions.items()
+    }
     sources = _sources(definitions)
-    for _ in range(min(len(sources) + 1, _MAX_ROUNDS)):
-        changed = False
-        for name, selected in sources.items():
-            united = _union(rules[other] for other in selected)
-            if united and united != rules[name]:
-                rules[name] = united
-                changed = True
-        if not changed:
-            break
-    return rules
+    return settled | _united(settled, sources)
 
 
 def _sources(definitions: Mapping[str, list[Role]]) -> dict[str, tuple[str, ...]]:
-    """Return the names that each aggregated role is made of; names in order, as the controller sorts."""
-    ordered = sorted(definitions.items())
-    sources: dict[str, tuple[str, ...]] = {}
-    for name, found in ordered:
-        selectors = [selector for role in found for selector in role.aggregation or ()]
-        if selectors:
-            sources[name] = tuple(
-                other for other, roles in ordered if other != name and _selected(selectors, roles)
+    """Return the names of the roles that each aggregated role is made of, both in order."""
+    by_labels: dict[frozenset[tuple[str, str]], set[str]] = {}
+    selectors: dict[str, list[LabelSelector]] = {}
+    for name, found in definitions.items():
+        for role in found:
+            by_labels.setdefault(frozenset(role.labels.items()), set()).add(name)
+            if role.aggregation:
+                selectors.setdefault(name, []).extend(role.aggregation)
+    labelled = [(dict(labels), names) for labels, names in by_labels.items()]
+    return {
+        name: tuple(
+            sorted(
+                {
+                    other
+                    for labels, names in labelled
+                    if any(selector.matches(labels) for selector in wanted)
+                    for other in names
+                    if other != name
+                }
             )
-    return sources
+        )
+        for name, wanted in sorted(selectors.items())
+    }
 
 
-def _selected(selectors: list[LabelSelector], roles: list[Role]) -> bool:
-    return any(selector.matches(role.labels) for selector in selectors for role in roles)
-
-
-def _union(rule_lists: Iterable[tuple[PolicyRule, ...]]) -> tuple[PolicyRule, ...]:
-    return tuple(dict.fromkeys(rule for rules in rule_lists for rule in rules))
+def _united(
+    rules: Mapping[str, tuple[PolicyRule, ...]], sources: Mapping[str, tuple[str, ...]]
+) -> dict[str, tuple[PolicyRule, ...]]:
+    """Return the rules of the aggregated roles, going round until none changes, as the controller does."""
+    involved = sorted({*sources, *(other for selected in sources.values() for other in selected)})
+    ordered = tuple(dict.fromkeys(rule for name in involved for rule in rules[name]))
+    numbers = {rule: number for number, rule in enumerate(ordered)}
+    # A set of rules is a number with one bit for each: many roles that all select each other stay affordable.
+    sets = {name: sum(1 << numbers[rule] for rule in rules[name]) for name in involved}
+    for _ in range(min(len(sources) + 1, _MAX_ROUNDS)):
+        before = [sets[name] for name in sources]
+        for name, selected in sources.items():
+            union = 0
+            for other in selected:
+                union |= sets[other]
+            sets[name] = union or sets[name]
+        if before == [sets[name] for name in sources]:
+            break
+    return {name: tuple(rule for rule in ordered if sets[name] >> numbers[rule] & 1) for name in sources}
