@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Iterator, Mapping
 from typing import Literal
 
 from pydantic import ConfigDict, ValidationError
@@ -40,8 +41,10 @@ VERSION = "v1alpha1"
 API_VERSION = f"{GROUP}/{VERSION}"
 KIND = "WatchBudget"
 
-_DEEPEST = 16
-"""Levels of nesting; the schema has seven. What is deeper is an attack on whoever walks it."""
+_DEEPEST = 32
+_LARGEST = 50_000
+"""Levels of nesting and values in one object, far above what the schema (and managedFields) can hold: what is
+larger is an attack on whoever walks it."""
 
 
 class Metadata(ApiModel):
@@ -88,7 +91,7 @@ def parse_budget(raw: Mapping[str, object], *, strict: bool = True) -> WatchBudg
     """
     if not isinstance(raw, Mapping):
         raise BudgetError((FieldError("", f"a WatchBudget is a mapping, not {type(raw).__name__}"),))
-    given = _without_nulls(raw, _DEEPEST)
+    given = _without_nulls(raw, _DEEPEST, itertools.count())
     assert isinstance(given, dict)  # noqa: S101 - a mapping stays one; for the type checker
     if strict:
         given.pop("status", None)
@@ -104,13 +107,15 @@ def parse_budget(raw: Mapping[str, object], *, strict: bool = True) -> WatchBudg
         raise BudgetError(field_errors(error, WatchBudgetSpec)) from None
 
 
-def _without_nulls(value: object, depth: int) -> object:
+def _without_nulls(value: object, depth: int, seen: Iterator[int]) -> object:
     if depth < 0:
         raise BudgetError((FieldError("", f"is nested deeper than {_DEEPEST} levels"),))
+    if next(seen) > _LARGEST:
+        raise BudgetError((FieldError("", f"has more than {_LARGEST} values"),))
     if isinstance(value, Mapping):
-        return {key: _without_nulls(item, depth - 1) for key, item in value.items() if item is not None}
+        return {key: _without_nulls(item, depth - 1, seen) for key, item in value.items() if item is not None}
     if isinstance(value, list | tuple):
-        return [_without_nulls(item, depth - 1) for item in value]
+        return [_without_nulls(item, depth - 1, seen) for item in value]
     return value
 
 

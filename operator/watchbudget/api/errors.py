@@ -71,10 +71,10 @@ def _path(location: tuple[int | str, ...]) -> str:
     for part in location:
         if part == "[key]":  # pydantic's mark that a mapping's key is meant
             continue
-        if isinstance(part, str) and re.fullmatch("[A-Za-z]+", part):
-            path += f".{part}"
-        else:
+        if isinstance(part, int) or path.endswith("matchLabels") or not re.fullmatch("[A-Za-z]+", part):
             path += f"[{part!s:.64}]"
+        else:
+            path += f".{part}"
     return path.removeprefix(".")
 
 

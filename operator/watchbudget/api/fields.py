@@ -30,9 +30,9 @@ __all__ = [
     "Text",
     "bounded_duration",
     "cel",
-    "duration_of",
     "is_quantity",
     "quantity_of",
+    "shorter",
     "unique",
     "validated",
 ]
@@ -126,6 +126,7 @@ _RANGE = (
     f"must lie between {_SMALLEST} and {_LARGEST}: a number without a unit counts bytes, write 64Mi for "
     "mebibytes; leave the field out for no limit"
 )
+_BELOW = 1023  # 1023.5 is 1Ki to us, who round up
 _LONGEST_QUANTITY = 32
 
 
@@ -160,7 +161,7 @@ Quantity = Annotated[
             "maxLength": _LONGEST_QUANTITY,
             "x-kubernetes-validations": [
                 cel(
-                    f"{is_quantity('self')} && {quantity_of('self')}.compareTo(quantity('{_SMALLEST}')) >= 0"
+                    f"{is_quantity('self')} && {quantity_of('self')}.compareTo(quantity('{_BELOW}')) > 0"
                     f" && {quantity_of('self')}.compareTo(quantity('{_LARGEST}')) <= 0",
                     f'"\'" + string(self) + ({is_quantity("self")} ? "\' {_RANGE}"'
                     ' : "\' is not a quantity; write a size such as 64Mi")',
@@ -178,9 +179,15 @@ _DURATION = "([0-9]{1,5}(h|m|s|ms)){1,4}"
 _NO_DURATION = "is not a duration; write one such as 5m, 1h30m or 250ms"
 
 
-def duration_of(field: str, default: str) -> str:
-    """CEL: the duration in a field of self, or the default where it is absent."""
-    return f"duration(has(self.{field}) ? self.{field} : '{default}')"
+def shorter(field: str, default: str, other: str, other_default: str) -> str:
+    """CEL: whether a duration of self is shorter than another, each with what an absent one means.
+
+    It holds where one of them is no duration, which has a message of its own.
+    """
+    first = f"(has(self.{field}) ? self.{field} : '{default}')"
+    second = f"(has(self.{other}) ? self.{other} : '{other_default}')"
+    valid = f"[{first}, {second}].all(text, text.matches(r'^{_DURATION}$'))"
+    return f"!{valid} || duration({first}) < duration({second})"
 
 
 def bounded_duration(shortest: str, longest: str) -> _Converted:

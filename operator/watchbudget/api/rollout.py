@@ -7,7 +7,7 @@ from typing import Annotated, Self
 from pydantic import ConfigDict, Field, model_validator
 
 from watchbudget.api.duration import format_duration, parse_duration
-from watchbudget.api.fields import ApiModel, Percent, Quantity, bounded_duration, cel, duration_of, validated
+from watchbudget.api.fields import ApiModel, Percent, Quantity, bounded_duration, cel, shorter, validated
 
 __all__ = ["Rollout"]
 
@@ -24,7 +24,7 @@ class Rollout(ApiModel):
     model_config = ConfigDict(
         json_schema_extra=validated(
             cel(
-                f"{duration_of('settle', _SETTLE)} < {duration_of('permitTimeout', _PERMIT_TIMEOUT)}",
+                shorter("settle", _SETTLE, "permitTimeout", _PERMIT_TIMEOUT),
                 _SETTLES_IN_TIME,
                 field="settle",
             )

@@ -138,10 +138,11 @@ class Limits(ApiModel):
     cache_per_pod: Quantity | None = None
     """Memory that the caches of one pod may take, such as 64Mi."""
     cache_per_node: Quantity | None = None
-    """Memory that the caches of all governed DaemonSets together may take on a node. The worst node
-    counts."""
+    """Memory that the caches of all governed DaemonSets together may take on a node, such as
+    256Mi. The worst node counts."""
     cache_total: Quantity | None = None
-    """Memory that the caches of all governed DaemonSets together may take on all nodes."""
+    """Memory that the caches of all governed DaemonSets together may take on all nodes, such as
+    1Ti."""
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:
