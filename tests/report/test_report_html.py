@@ -240,5 +240,5 @@ def test_broken_limits_are_marked_at_their_place_on_the_growth_chart() -> None:
     assert chart.unmarked > 0
     for mark in chart.marks[1:]:
         objects = int(mark.label.rpartition(" ")[2].replace(",", ""))
-        assert mark.x == pytest.approx(84 + (WIDTH - 124) * objects / 100_000, abs=0.5)
+        assert mark.x == pytest.approx(84 + (WIDTH - 124) * objects / 100_000, rel=0.05)
     assert chart.bottom >= max(dot.y for dot in chart.dots) >= min(dot.y for dot in chart.dots) >= chart.top

@@ -124,9 +124,9 @@ def test_the_table_shows_each_point_and_the_text_below_where_limits_break() -> N
     first = next(line for line in text.splitlines() if line.strip().startswith("10,000"))
     assert format_bytes(whole.totals.cache_total) in first
     assert format_bytes(whole.totals.list_bytes_if_all_restart) in first
-    assert "kube-system/calico-node: its limit of 64 MiB breaks at no more than 10,000 namespaces" in text
+    assert "kube-system/calico-node: its limit of 64 MiB is broken already, at 10,000 namespaces" in text
     roomy = next(line for line in text.splitlines() if "logging/roomy" in line)
-    assert "breaks at about 25," in roomy
+    assert "breaks at about 25,000 namespaces" in roomy
     assert "2.5 times today's" in roomy
     assert "logging/vector" not in text  # it has no limit that could break
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from watchbudget.api.quantity import format_bytes
+from watchbudget.api.quantity import format_bytes, round_two_digits
 from watchbudget.api.resources import GroupResource
 from watchbudget.policy.model import Audit
 from watchbudget.report.charts import WIDTH, Tick, byte_ticks, nice_ticks
@@ -130,5 +130,5 @@ def _axis(audit: Audit) -> tuple[GroupResource, int] | None:
 
 def _mark(item: Break, x: float, label_y: float, *, already: bool) -> Mark:
     where = shorten(name("/".join(item.key)), 40)
-    when = "breaks already" if already else f"breaks at {item.objects:,}"
+    when = "breaks already" if already else f"breaks at about {round_two_digits(item.objects):,}"
     return Mark(x, label_y, f"{where}: limit {format_bytes(item.limit_bytes)} {when}", x > WIDTH * 0.6)

@@ -12,9 +12,10 @@ from typing import Any
 
 from rich.console import Console, Group, RenderableType
 from rich.constrain import Constrain
+from rich.padding import Padding
 from rich.text import Text
 
-from watchbudget.api.quantity import format_bytes
+from watchbudget.api.quantity import format_bytes, round_two_digits
 from watchbudget.api.resources import GroupResource
 from watchbudget.inventory.fleet import DaemonSet, Fleet, ResourceCensus
 from watchbudget.policy.model import Audit, Verdict
@@ -172,13 +173,12 @@ def _breaks(points: Sequence[Point], labels: Mapping[GroupResource, str]) -> Ren
     if not breaking:
         biggest = f"{first[-1].factor:g}"
         return Text(f"No memory limit breaks up to {biggest} times today's objects.")
-    lines = [Text("Memory limits break, if all counts grow alike:", style="bold")]
+    lines: list[RenderableType] = [Text("Memory limits break, if all counts grow alike:", style="bold")]
     for item in breaking:
-        who = name("/".join(item.key))
-        limit = f"{who}: its limit of {format_bytes(item.limit_bytes)} breaks at"
+        who, limit = name("/".join(item.key)), format_bytes(item.limit_bytes)
+        count = f"{round_two_digits(item.objects):,} {labels[item.resource]}"
+        where = f"breaks at about {count}, {item.factor:.1f} times today's"
         if item.factor <= first[0].factor:
-            where = f" no more than {item.objects:,} {labels[item.resource]}"
-        else:
-            where = f" about {item.objects:,} {labels[item.resource]}, {item.factor:.1f} times today's"
-        lines.append(Text(f"  {limit}{where}", overflow="fold"))
+            where = f"is broken already, at {item.objects:,} {labels[item.resource]}"
+        lines.append(Padding(Text(f"{who}: its limit of {limit} {where}", overflow="fold"), (0, 0, 0, 2)))
     return Group(*lines)
