@@ -1,0 +1,271 @@
+"""Reading an object field by field, where every field may hold anything.
+
+The API server would refuse a string in the place of a list; a file does not. So no field is
+believed to have the type it should have: what is wrong becomes a Problem with the field's exact
+path, and reading goes on with what makes sense.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from watchbudget.api.quantity import parse_quantity
+from watchbudget.inventory.fleet import Problem, Source
+
+__all__ = ["Fields", "Report", "describe", "object_fields"]
+
+_MOST_PROBLEMS = 25
+"""Per object. A list of a million wrong entries must not become a million messages."""
+
+_LONGEST_SHOWN = 40
+"""Characters of a found value or key that a message repeats."""
+
+_NOTHING: Mapping[str, Any] = {}
+
+_NAME = re.compile(r"[^\s/%]{1,253}")
+"""Wider than DNS-1123 (RBAC names hold colons), narrow enough for paths, tables and terminals:
+https://kubernetes.io/docs/concepts/overview/working-with-objects/names/#path-segment-names"""
+
+
+def describe(value: object) -> str:
+    """What a value is, in the words of YAML: `a string ("x")`, `a list`, `null`."""
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return f"a boolean ({str(value).lower()})"
+        case int() | float():
+            return f"a number ({_shortened(str(value) if isinstance(value, float) else _digits(value))})"
+        case str():
+            return f"a string ({shown(value)})"
+        case list():
+            return "a list"
+        case _:
+            return "a mapping"
+
+
+def shown(text: str) -> str:
+    """Text quoted and escaped for a message, shortened where it is long."""
+    return _shortened(repr(text[: _LONGEST_SHOWN + 1]))
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}…"
+
+
+def _digits(number: int) -> str:
+    # str() of an int of thousands of digits takes long, or is refused by Python itself.
+    return str(number) if number.bit_length() <= 128 else "very large"
+
+
+class Report:
+    """Where the problems of one object go, at most 25 of them."""
+
+    __slots__ = ("_count", "_problems", "_source", "title")
+
+    def __init__(self, source: Source, problems: list[Problem], title: str) -> None:
+        self._source = source
+        self._problems = problems
+        self._count = 0
+        self.title = title
+
+    def add(self, field: str, message: str, *, warning: bool = False) -> None:
+        """Note what is wrong with a field."""
+        self._count += 1
+        if self._count < _MOST_PROBLEMS:
+            problem = Problem(
+                self._source, message, self.title, field or None, "warning" if warning else "error"
+            )
+            self._problems.append(problem)
+        elif self._count == _MOST_PROBLEMS:
+            self._problems.append(Problem(self._source, "further problems are left out", self.title))
+
+
+class Fields:
+    """One mapping of an object. An absent field and null are the same, as for the API server.
+
+    Every method takes the field's name and gives its value, or the empty value of its type
+    after reporting what stands there instead.
+    """
+
+    __slots__ = ("_path", "_raw", "broken", "report")
+
+    def __init__(self, raw: Mapping[str, Any], path: str, report: Report, *, broken: bool = False) -> None:
+        self._raw = raw
+        self._path = path
+        self.report = report
+        self.broken = broken
+        """Stands for something of another type, which is reported: nothing in it is missing."""
+
+    def path(self, key: str = "") -> str:
+        """Where a field stands: `spec.template.spec.containers[0].env`."""
+        if not key:
+            return self._path
+        return f"{self._path}.{key}" if self._path else key
+
+    def has(self, key: str) -> bool:
+        """Whether the field is set at all, to whatever."""
+        return self._raw.get(key) is not None
+
+    def problem(self, key: str, message: str, *, warning: bool = False) -> None:
+        """Report something about a field."""
+        self.report.add(self.path(key), message, warning=warning)
+
+    def child(self, key: str) -> Fields:
+        """A nested mapping; one without fields where there is none."""
+        raw = self._mapping(key)
+        broken = self.broken or (raw is _NOTHING and self.has(key))
+        return Fields(raw, self.path(key), self.report, broken=broken)
+
+    def children(self, key: str) -> Iterator[Fields]:
+        """The mappings of a list."""
+        for index, item in enumerate(self._list(key)):
+            path = f"{self.path(key)}[{index}]"
+            if isinstance(item, dict):
+                yield Fields(item, path, self.report)
+            else:
+                self.report.add(path, f"expected a mapping, found {describe(item)}")
+
+    def text(self, key: str) -> str | None:
+        """A string, or None."""
+        value = self._raw.get(key)
+        return value if value is None or isinstance(value, str) else self._as_text(self.path(key), value)
+
+    def required_text(self, key: str) -> str | None:
+        """A string that is not empty; None, and a problem, if it is absent."""
+        value = self.text(key)
+        if self._raw.get(key) in (None, ""):
+            self.missing(key)
+        return value or None
+
+    def missing(self, key: str) -> None:
+        """Report that a field must be there and is not."""
+        if not self.broken:
+            self.problem(key, "is missing")
+
+    def flag(self, key: str) -> bool | None:
+        """A boolean, or None."""
+        value = self._raw.get(key)
+        if value is None or isinstance(value, bool):
+            return value
+        self.problem(key, f"expected true or false, found {describe(value)}")
+        return None
+
+    def number(self, key: str) -> int | None:
+        """A whole number that is not negative and fits 32 bits, as the API's counts do, or None."""
+        value = self._raw.get(key)
+        if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**31:
+            return value
+        if value is not None:
+            self.problem(key, f"expected a whole number, found {describe(value)}")
+        return None
+
+    def raw(self, key: str) -> object:
+        """The value as it is, for fields that may be of several types."""
+        return self._raw.get(key)
+
+    def texts(self, key: str) -> tuple[str, ...]:
+        """A list of strings."""
+        values = self._list(key)
+        if all(isinstance(value, str) for value in values):
+            return tuple(values)
+        paths = ((f"{self.path(key)}[{index}]", value) for index, value in enumerate(values))
+        texts = [self._as_text(path, value) for path, value in paths]
+        return tuple(text for text in texts if text is not None)
+
+    def text_map(self, key: str) -> dict[str, str]:
+        """A mapping of strings to strings, such as labels."""
+        values = self._mapping(key)
+        if all(isinstance(value, str) for value in values.values()):
+            return dict(values)
+        texts = {
+            name: self._as_text(f"{self.path(key)}[{shown(name)}]", value) for name, value in values.items()
+        }
+        return {name: text for name, text in texts.items() if text is not None}
+
+    def size(self, key: str) -> int | None:
+        """A quantity of memory in bytes, or None."""
+        value: Any = self._raw.get(key)
+        if value is None:
+            return None
+        if isinstance(value, (bool, list, dict)):
+            self.problem(key, f"expected a quantity such as 64Mi, found {describe(value)}")
+            return None
+        try:
+            size = parse_quantity(value)
+        except ValueError as error:
+            self.problem(key, str(error))
+            return None
+        if size < 0:
+            self.problem(key, f"must not be negative, and is {shown(str(value))}")
+            return None
+        return size
+
+    def _mapping(self, key: str) -> Mapping[str, Any]:
+        value = self._raw.get(key)
+        if isinstance(value, dict):
+            return value
+        if value is not None:
+            self.problem(key, f"expected a mapping, found {describe(value)}")
+        return _NOTHING
+
+    def _list(self, key: str) -> list[Any]:
+        value = self._raw.get(key)
+        if isinstance(value, list):
+            return value
+        if value is not None:
+            self.problem(key, f"expected a list, found {describe(value)}")
+        return []
+
+    def _as_text(self, path: str, value: object) -> str | None:
+        """A string; a number or boolean, the commonest slip of YAML, is reported and read as its text."""
+        if isinstance(value, str):
+            return value
+        hint = ", so put it in quotes" if isinstance(value, (bool, int, float)) else ""
+        self.report.add(path, f"expected a string, found {describe(value)}{hint}")
+        match value:
+            case bool():
+                return str(value).lower()
+            case int():
+                return _digits(value)
+            case float():
+                return str(value)
+            case _:
+                return None
+
+
+def object_fields(
+    raw: Mapping[str, Any], kind: str, source: Source, problems: list[Problem], namespace: str | None
+) -> tuple[Fields, str, str] | None:
+    """Begin reading an object: its fields, namespace ("" where it has none) and name.
+
+    Args:
+        raw: the object as read.
+        kind: what it is called in messages.
+        source: where it was read.
+        problems: gets what is wrong with it.
+        namespace: that of an object which names none; None for kinds without namespace.
+
+    Returns:
+        None, after reporting why, for what has no usable name: nothing can refer to it.
+    """
+    report = Report(source, problems, kind)
+    if not isinstance(raw, dict):
+        report.add("", f"expected a mapping, found {describe(raw)}")
+        return None
+    whole = Fields(raw, "", report)
+    metadata = whole.child("metadata")
+    name = metadata.required_text("name")
+    own = None if namespace is None else metadata.text("namespace") or namespace
+    report.title = f"{kind} {own}/{name}" if own else f"{kind} {name}"
+    for key, value in (("name", name), ("namespace", own)):
+        if value is not None and not (_NAME.fullmatch(value) and value.isprintable()):
+            report.title = kind
+            metadata.problem(key, f"{shown(value)} is not a name Kubernetes accepts")
+            name = None
+    if name is None:
+        report.title = kind
+        return None
+    return whole, own or "", name
