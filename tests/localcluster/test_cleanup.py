@@ -99,7 +99,7 @@ def test_a_record_that_is_not_one_is_named(tmp_path: Path, monkeypatch: pytest.M
     place = instances.directory("x")
     place.mkdir(parents=True)
     (place / instances.RECORD).write_text("{")
-    with pytest.raises(instances.LocalClusterError, match=r"x/instance.json is not a record"):
+    with pytest.raises(instances.LocalClusterError, match=r"x/instance.json is no record"):
         instances.Instance("x")
     with pytest.raises(instances.LocalClusterError, match="there are: x"):
         instances.Instance("y")

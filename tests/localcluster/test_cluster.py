@@ -2,6 +2,7 @@
 
 import base64
 import json
+import socket
 import ssl
 import subprocess
 import time
@@ -18,6 +19,7 @@ from watchbudget.localcluster.certs import Authority
 from watchbudget.localcluster.client import ApiClient
 from watchbudget.localcluster.components import NAMES
 from watchbudget.localcluster.errors import ApiError, CommandError
+from watchbudget.localcluster.ports import free_ports
 
 FLOW_CONTROL = "/apis/flowcontrol.apiserver.k8s.io/v1"
 
@@ -240,6 +242,16 @@ def test_components_can_be_killed_paused_and_started_again(fresh_cluster: Callab
     assert not state.exists()
     assert [pid for pid in pids if Path(f"/proc/{pid}").exists()] == []
     cluster.stop()  # again is harmless
+
+
+def test_a_taken_port_is_exchanged_for_another(
+    fresh_cluster: Callable[..., LocalCluster], monkeypatch: pytest.MonkeyPatch
+):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        offers = [[taken.getsockname()[1], *free_ports(4)], free_ports(5)]
+        monkeypatch.setattr("watchbudget.localcluster.cluster.free_ports", lambda _count: offers.pop(0))
+        assert fresh_cluster().request("GET", "/readyz").body == b"ok"
+    assert offers == []
 
 
 def test_a_bad_flag_is_shown_and_nothing_stays(fresh_cluster: Callable[..., LocalCluster], tmp_path: Path):

@@ -40,7 +40,7 @@ def no_toolchain(tmp_path: Path):
 def test_without_a_control_plane_tests_are_skipped_with_the_reason(tmp_path: Path):
     output = run(tmp_path, WATCHBUDGET_REQUIRE_ALL="0")
     assert "1 passed, 1 skipped" in output
-    assert "no control plane: No Go toolchain" in output
+    assert "NOT TESTED on a real control plane: No Go toolchain" in output
 
 
 def test_where_everything_is_required_they_fail(tmp_path: Path):

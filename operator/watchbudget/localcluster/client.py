@@ -48,9 +48,15 @@ class ApiClient:
     """Sends requests to one API server as one identity; may be shared by threads."""
 
     def __init__(
-        self, url: str, ca_file: Path, *, pair: KeyPair | None = None, token: str | None = None
+        self,
+        url: str,
+        ca_file: Path,
+        *,
+        pair: KeyPair | None = None,
+        token: str | None = None,
+        timeout: float = TIMEOUT,
     ) -> None:
-        """Prepare; nothing is connected yet."""
+        """Prepare; nothing is connected yet. ``timeout`` is in seconds, for each wait on the server."""
         parts = urlsplit(url)
         self._host, self._port = parts.hostname or "", parts.port or 443
         self._tls = ssl.create_default_context(cafile=str(ca_file))
@@ -59,6 +65,7 @@ class ApiClient:
         self._headers = {"Accept": "application/json", "User-Agent": "watchbudget-localcluster"}
         if token is not None:
             self._headers["Authorization"] = f"Bearer {token}"
+        self._timeout = timeout
         self._idle: queue.LifoQueue[http.client.HTTPSConnection] = queue.LifoQueue()
 
     def request(
@@ -140,7 +147,7 @@ class ApiClient:
             connection = self._idle.get_nowait()
         except queue.Empty:
             connection = http.client.HTTPSConnection(
-                self._host, self._port, timeout=TIMEOUT, context=self._tls
+                self._host, self._port, timeout=self._timeout, context=self._tls
             )
         try:
             connection.request(method, path, payload, dict(headers))

@@ -193,7 +193,7 @@ class LocalCluster(ClusterAccess):
             state = Path(tempfile.mkdtemp(prefix="watchbudget-"))
         else:
             state = self._given_state_dir.absolute()
-            state.mkdir(parents=True, exist_ok=True)
+            state.mkdir(mode=0o700, parents=True, exist_ok=True)
             shutil.rmtree(state / "etcd", ignore_errors=True)  # of an attempt before, on other ports
         layout = self._layout = Layout(state, binaries, Ports(*free_ports(5)))
         self._watchdog = _start_watchdog(state, remove=self._given_state_dir is None)

@@ -82,7 +82,8 @@ class Instance(ClusterAccess):
             others = ", ".join(names()) or "none"
             raise LocalClusterError(f"There is no local cluster {name!r} (there are: {others})") from None
         except (ValueError, KeyError, TypeError) as error:
-            raise LocalClusterError(f"{path} is not a record of a local cluster: {error}") from error
+            hint = f"If nothing of it runs, remove {path.parent}"
+            raise LocalClusterError(f"{path} is no record of a local cluster ({error}); {hint}") from error
         self._layout = Layout(path.parent, self.record.binaries, self.record.ports)
 
     def alive(self) -> dict[str, bool]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import datetime as dt
 from typing import TYPE_CHECKING, Any
 
+from watchbudget.localcluster.binaries import KUBERNETES_VERSION
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -76,7 +78,7 @@ def node(
             "conditions": [condition | times for condition in (ready, *pressures)],
             "addresses": [{"type": "Hostname", "address": name}],
             "nodeInfo": {
-                "architecture": "amd64", "operatingSystem": "linux", "kubeletVersion": "v1.36.3",
+                "architecture": "amd64", "operatingSystem": "linux", "kubeletVersion": KUBERNETES_VERSION,
                 "osImage": "kwok", "kernelVersion": "kwok", "containerRuntimeVersion": "kwok://0",
                 "kubeProxyVersion": "", "bootID": "", "machineID": "", "systemUUID": "",
             },

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import subprocess
@@ -37,27 +36,26 @@ class ProcessId:
 
     def signal(self, number: signal.Signals) -> bool:
         """Send a signal to this process, never to another with the same id; tell whether it was there."""
-        if hasattr(os, "pidfd_open"):
-            try:
-                handle = os.pidfd_open(self.pid)
-            except OSError:
-                return False
-            try:
-                # The handle is open, so the id cannot change hands between this check and the signal.
-                if not self.alive():
-                    return False
-                signal.pidfd_send_signal(handle, number)
-            except ProcessLookupError:
-                return False
-            finally:
-                os.close(handle)
-            return True
-        if not self.alive():
+        try:
+            handle = os.pidfd_open(self.pid)
+        except ProcessLookupError:
             return False
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self.pid, number)
-            return True
-        return False
+        except (AttributeError, OSError):  # not Linux, or a sandbox without the call: the id alone must do
+            handle = None
+        try:
+            # With the handle open, the id cannot change hands between this check and the signal.
+            if not self.alive():
+                return False
+            if handle is None:
+                os.kill(self.pid, number)
+            else:
+                signal.pidfd_send_signal(handle, number)
+        except ProcessLookupError:
+            return False
+        finally:
+            if handle is not None:
+                os.close(handle)
+        return True
 
     def wait_gone(self, timeout: float) -> bool:
         """Wait at most ``timeout`` seconds for somebody else's child to end; tell whether it did."""

@@ -13,6 +13,7 @@ control plane cannot be had they are skipped with the reason; with ``WATCHBUDGET
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["cluster", "control_plane", "fresh_cluster"]
 
+_PROBLEM = pytest.StashKey[str | None]()
 _FIXTURES = {"cluster", "control_plane", "fresh_cluster"}
 
 
@@ -41,22 +43,22 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("cluster")
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Have the binaries ready before the first test: a cold build may take longer than a test's timeout."""
+    needed = any(_FIXTURES.intersection(getattr(item, "fixturenames", ())) for item in session.items)
+    if needed and not session.config.option.collectonly:
+        session.config.stash[_PROBLEM] = _prepare(session.config)
+
+
 @pytest.fixture(scope="session")
 def control_plane(request: pytest.FixtureRequest) -> None:
-    """Make sure that the binaries are there, building them if need be."""
-    from watchbudget.localcluster.binaries import ensure_binaries  # noqa: PLC0415 - see the module's text
-    from watchbudget.localcluster.errors import BuildError  # noqa: PLC0415
-    from watchbudget.localcluster.progress import stderr_progress  # noqa: PLC0415
-
-    capture = request.config.pluginmanager.getplugin("capturemanager")
-    shown = capture.global_and_fixture_disabled() if capture else contextlib.nullcontext()
-    try:
-        with shown, stderr_progress() as progress:
-            ensure_binaries(progress)
-    except BuildError as error:
-        if os.environ.get("WATCHBUDGET_REQUIRE_ALL") == "1":
-            pytest.fail(f"no control plane: {error}", pytrace=False)
-        pytest.skip(f"no control plane: {error}")
+    """Make sure that a cluster can be started; skip or fail otherwise."""
+    stash = request.config.stash
+    problem = stash[_PROBLEM] if _PROBLEM in stash else _prepare(request.config)
+    if problem is not None:
+        stop = pytest.fail if os.environ.get("WATCHBUDGET_REQUIRE_ALL") == "1" else pytest.skip
+        stop(f"NOT TESTED on a real control plane: {problem}")
 
 
 @pytest.fixture(scope="session")
@@ -80,3 +82,21 @@ def fresh_cluster(control_plane: None) -> Iterator[Callable[..., LocalCluster]]:
             return stack.enter_context(LocalCluster(**arguments))
 
         yield start
+
+
+def _prepare(config: pytest.Config) -> str | None:
+    """Find or build the binaries; return what is in the way, None if nothing is."""
+    from watchbudget.localcluster.binaries import ensure_binaries  # noqa: PLC0415 - see the module's text
+    from watchbudget.localcluster.errors import BuildError  # noqa: PLC0415
+    from watchbudget.localcluster.progress import stderr_progress  # noqa: PLC0415
+
+    if importlib.util.find_spec("cryptography") is None:
+        return "there is no package cryptography; install with: pip install 'watchbudget[localcluster]'"
+    capture = config.pluginmanager.getplugin("capturemanager")
+    shown = capture.global_and_fixture_disabled() if capture else contextlib.nullcontext()
+    try:
+        with shown, stderr_progress() as progress:
+            ensure_binaries(progress)
+    except BuildError as error:
+        return str(error)
+    return None

@@ -23,6 +23,9 @@ __all__ = ["Runner"]
 HEALTHY_WITHIN = 60.0
 """Seconds; usually three are enough, but not on a machine that is busy with other things."""
 
+ANSWER_WITHIN = 2.0
+"""Seconds for one health check: whoever took our port may take the connection too, and never answer."""
+
 TAIL_LINES = 25
 
 
@@ -116,7 +119,7 @@ class Runner:
         if component.health is None:
             self._check_alive(component)
             return
-        client = ApiClient(component.health, component.ca, pair=component.pair)
+        client = ApiClient(component.health, component.ca, pair=component.pair, timeout=ANSWER_WITHIN)
         path = urlsplit(component.health).path
         try:
             while True:

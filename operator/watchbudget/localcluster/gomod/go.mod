@@ -1,3 +1,6 @@
+// The control plane, as one module: everything of it from one set of versions that work together.
+// To move to others: change them here (k8s.io/kubernetes vX.Y.Z goes with v0.Y.Z of the replaced modules),
+// run "go mod tidy", change KUBERNETES_VERSION in binaries.py, run the tests.
 module watchbudget.io/localcluster
 
 go 1.26.0
