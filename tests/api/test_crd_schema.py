@@ -10,7 +10,7 @@ import yaml
 
 from watchbudget.api.crd import crd, crd_yaml
 from watchbudget.api.fields import ApiModel
-from watchbudget.api.spec import RULE_NAMES
+from watchbudget.api.rules import RULE_NAMES
 from watchbudget.api.structural import structural_schema
 
 FILE = Path(__file__).resolve().parents[2] / "crds" / "watchbudget.io_watchbudgets.yaml"
@@ -54,6 +54,7 @@ def test_nothing_that_a_structural_schema_forbids():
         "default",
         "enum",
         "format",
+        "nullable",
         "pattern",
         "minimum",
         "maximum",

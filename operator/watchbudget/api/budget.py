@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 from collections.abc import Iterator, Mapping
 from typing import Literal
@@ -9,10 +10,12 @@ from typing import Literal
 from pydantic import ConfigDict, ValidationError
 
 from watchbudget.api.errors import BudgetError, FieldError, field_errors
+from watchbudget.api.exemption import Exemption
 from watchbudget.api.fields import ApiModel, DnsSubdomain
 from watchbudget.api.rollout import Rollout
+from watchbudget.api.rules import RULE_NAMES
 from watchbudget.api.selector import LabelSelector
-from watchbudget.api.spec import RULE_NAMES, Enforcement, Exemption, Limits, RuleSetting, WatchBudgetSpec
+from watchbudget.api.spec import Enforcement, Limits, RuleSetting, WatchBudgetSpec
 from watchbudget.api.status import WatchBudgetStatus
 
 __all__ = [
@@ -91,42 +94,43 @@ def parse_budget(raw: Mapping[str, object], *, strict: bool = True) -> WatchBudg
     """
     if not isinstance(raw, Mapping):
         raise BudgetError((FieldError("", f"a WatchBudget is a mapping, not {type(raw).__name__}"),))
-    given = _without_nulls(raw, _DEEPEST, itertools.count())
-    assert isinstance(given, dict)  # noqa: S101 - a mapping stays one; for the type checker
-    if strict:
-        given.pop("status", None)
+    _check_size(raw, _DEEPEST, itertools.count())
     try:
-        return WatchBudget.model_validate(given)
+        return _validate({key: value for key, value in raw.items() if not (strict and key == "status")})
     except ValidationError as error:
         if strict:
             raise BudgetError(field_errors(error, WatchBudgetSpec)) from None
-        _remove_unusable(given, error)
+        usable = _usable(raw, error)
     try:
-        return WatchBudget.model_validate(given)
+        return _validate(usable)
     except ValidationError as error:
         raise BudgetError(field_errors(error, WatchBudgetSpec)) from None
 
 
-def _without_nulls(value: object, depth: int, seen: Iterator[int]) -> object:
+def _check_size(value: object, depth: int, seen: Iterator[int]) -> None:
     if depth < 0:
         raise BudgetError((FieldError("", f"is nested deeper than {_DEEPEST} levels"),))
     if next(seen) > _LARGEST:
         raise BudgetError((FieldError("", f"has more than {_LARGEST} values"),))
-    if isinstance(value, Mapping):
-        return {key: _without_nulls(item, depth - 1, seen) for key, item in value.items() if item is not None}
-    if isinstance(value, list | tuple):
-        return [_without_nulls(item, depth - 1, seen) for item in value]
-    return value
+    if isinstance(value, Mapping | list | tuple):
+        for item in value.values() if isinstance(value, Mapping) else value:
+            _check_size(item, depth - 1, seen)
 
 
-def _remove_unusable(given: dict[str, object], error: ValidationError) -> None:
-    """Take out what a cluster may hold and we cannot read: fields of a newer version, a status gone wrong."""
+def _validate(given: Mapping[str, object]) -> WatchBudget:
+    return WatchBudget.model_validate(given, by_alias=True, by_name=False)
+
+
+def _usable(raw: Mapping[str, object], error: ValidationError) -> dict[str, object]:
+    """Leave out what a cluster may hold and we cannot read: fields of a newer version, a broken status."""
+    usable = copy.deepcopy(dict(raw))
     for each in error.errors(include_url=False, include_input=False):
         *parents, last = each["loc"]
-        if parents[:1] == ["status"] or last == "status":
-            given.pop("status", None)
+        if each["loc"][0] == "status":
+            usable.pop("status", None)
         elif each["type"] == "extra_forbidden":
-            holder: object = given
+            holder: object = usable
             for key in parents:
                 holder = holder[key]  # type: ignore[index]  # the path was walked by the validator
             del holder[last]  # type: ignore[attr-defined]
+    return usable

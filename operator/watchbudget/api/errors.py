@@ -37,6 +37,8 @@ class BudgetError(ValueError):
         super().__init__("; ".join(map(str, errors)))
 
 
+_NAME = re.compile("[A-Za-z_][A-Za-z0-9_-]{0,63}")
+
 _MESSAGES = {
     "missing": "is required",
     "bool_type": "must be true or false, not {shown}",
@@ -71,7 +73,11 @@ def _path(location: tuple[int | str, ...]) -> str:
     for part in location:
         if part == "[key]":  # pydantic's mark that a mapping's key is meant
             continue
-        if isinstance(part, int) or path.endswith("matchLabels") or not re.fullmatch("[A-Za-z]+", part):
+        if (
+            isinstance(part, int)
+            or path.endswith("matchLabels")
+            or not re.fullmatch("[A-Za-z_][A-Za-z0-9_-]*", part)
+        ):
             path += f"[{part!s:.64}]"
         else:
             path += f".{part}"
@@ -116,6 +122,8 @@ def _schema(spec: type[BaseModel]) -> dict[str, Any]:
 
 def _shown(value: object) -> str:
     match value:
+        case None:
+            return "null"
         case bool():
             return str(value).lower()
         case list() | tuple():

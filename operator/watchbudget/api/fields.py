@@ -8,11 +8,11 @@ used: https://kubernetes.io/docs/reference/using-api/cel/
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler, model_validator
 from pydantic.alias_generators import to_camel
 from pydantic.config import JsonDict
 from pydantic_core import CoreSchema, core_schema
@@ -51,6 +51,16 @@ class ApiModel(BaseModel):
         validate_by_alias=True,
         validate_by_name=True,
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _null_is_absent(cls, data: object) -> object:
+        # As the API server has it, which prunes nulls (defaulting.PruneNonNullableNullsWithoutDefaults in
+        # apiextensions-apiserver), but not before it has refused fields that do not exist.
+        if not isinstance(data, Mapping) or None not in data.values():
+            return data
+        known = {field.alias for field in cls.model_fields.values()}
+        return {key: value for key, value in data.items() if value is not None or key not in known}
 
 
 def cel(rule: str, message: str, *, expression: bool = False, field: str | None = None) -> JsonDict:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Literal, Self
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, WithJsonSchema, model_validator
 
 from watchbudget.api.fields import ApiModel, Text, cel, validated
 
@@ -18,7 +18,13 @@ _LONGEST_KEY = 253 + 1 + 63
 
 # What apimachinery's content.IsLabelKey and validation.IsValidLabelValue accept.
 _Key = Annotated[str, Text(_KEY, "is not a label key, such as app.kubernetes.io/name", _LONGEST_KEY)]
-_Value = Annotated[str, Text(f"({_NAME})?", "is not a label value: letters, digits, '-', '_' and '.'", 63)]
+_VALUE = Text(f"({_NAME})?", "is not a label value: letters, digits, '-', '_' and '.'", 63)
+_Value = Annotated[str, _VALUE]
+
+# The server drops a null that is not allowed: `app:`, left empty by a template, would then select everything.
+# So the schema allows it, and a rule refuses it.
+_ValueInMap = Annotated[_Value, WithJsonSchema({**_VALUE.schema(), "nullable": True})]
+_NO_NULL = "a label's value must not be null: write '' for the empty one"
 
 _TAKES_VALUES = "operators In and NotIn need values, Exists and DoesNotExist take none"
 
@@ -69,14 +75,15 @@ class LabelSelector(ApiModel):
     model_config = ConfigDict(json_schema_extra={"x-kubernetes-map-type": "atomic"})
 
     match_labels: Annotated[
-        Mapping[_Key, _Value],
+        Mapping[_Key, _ValueInMap],
         Field(
             max_length=64,
             json_schema_extra=validated(
                 cel(
                     f"self.all(key, size(key) <= {_LONGEST_KEY} && key.matches(r'^{_KEY}$'))",
                     "a label key looks like app.kubernetes.io/name",
-                )
+                ),
+                cel("self.all(key, type(self[key]) == string)", _NO_NULL),
             ),
         ),
     ] = {}
