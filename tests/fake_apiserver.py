@@ -14,7 +14,8 @@ from typing import ParamSpec
 import yaml
 from aiohttp import web
 
-from watchbudget.inventory.transport import Api, connect
+from watchbudget.inventory.connection import connect
+from watchbudget.inventory.transport import Api
 
 Handler = Callable[[web.BaseRequest], web.StreamResponse | Awaitable[web.StreamResponse]]
 

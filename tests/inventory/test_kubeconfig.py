@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from watchbudget.inventory.connection import connect
 from watchbudget.inventory.errors import BadKubeconfig, UnknownContext
 from watchbudget.inventory.kubeconfig import choose, default_paths
-from watchbudget.inventory.transport import connect
 
 GOOD = {
     "clusters": [{"name": "c", "cluster": {"server": "https://c:6443"}}],

@@ -10,7 +10,7 @@ import pytest
 from aiohttp import web
 
 from fake_apiserver import async_test, fake_api, json_answer, status_answer, write_kubeconfig
-from watchbudget.inventory import errors, transport
+from watchbudget.inventory import connection, errors, transport
 from watchbudget.inventory.transport import Api
 
 LIST = "/apis/apps/v1/daemonsets"
@@ -111,7 +111,9 @@ class TestPages:
                 await collect(fake.api, into)
             assert into == ["a"]
 
-    @pytest.mark.parametrize("body", [[], "text", 7, {"items": {}}, {"items": [], "metadata": []}])
+    @pytest.mark.parametrize(
+        "body", [[], "text", 7, {"items": {}}, {"items": [], "metadata": []}, {"items": [5]}, {}]
+    )
     @async_test
     async def test_what_is_no_list_is_said_to_be_none(self, tmp_path: Path, body: object):
         async with fake_api(tmp_path, lambda request: json_answer(body)) as fake:
@@ -261,7 +263,7 @@ class TestConnection:
         kubeconfig = write_kubeconfig(tmp_path / "k", url, context="gone")
 
         async def main():
-            async with transport.connect(str(kubeconfig)) as api:
+            async with connection.connect(str(kubeconfig)) as api:
                 with pytest.raises(
                     errors.Unreachable, match=f"{url} \\(context gone\\) cannot be reached"
                 ) as caught:
@@ -275,7 +277,7 @@ class TestConnection:
         kubeconfig = write_kubeconfig(tmp_path / "k", "https://no-such-host.invalid:6443")
 
         async def main():
-            async with transport.connect(str(kubeconfig)) as api:
+            async with connection.connect(str(kubeconfig)) as api:
                 with pytest.raises(errors.Unreachable, match=r"no-such-host\.invalid"):
                     await api.get("/version")
 
@@ -285,7 +287,7 @@ class TestConnection:
         kubeconfig = write_kubeconfig(tmp_path / "k", "https://host:port")
 
         async def main():
-            async with transport.connect(str(kubeconfig)) as api:
+            async with connection.connect(str(kubeconfig)) as api:
                 with pytest.raises(errors.ClusterError, match="kubectl config view"):
                     await api.get("/version")
 
@@ -295,7 +297,7 @@ class TestConnection:
         async def main():
             async with fake_api(tmp_path, lambda request: json_answer({})) as fake:
                 other = write_kubeconfig(tmp_path / "tls", fake.url.replace("http:", "https:"))
-                async with transport.connect(str(other)) as api:
+                async with connection.connect(str(other)) as api:
                     with pytest.raises(errors.Unreachable, match="cannot be reached"):
                         await api.get("/version")
 

@@ -1,27 +1,19 @@
-"""Requests to one API server: signed in as the kubeconfig says, repeated where that is right, counted.
+"""Requests to one API server: answered with plain dicts, repeated where that is right, counted.
 
-Built on `kubernetes.aio`'s ApiClient for TLS, credentials and connections. Its typed methods are not
+They go through `kubernetes.aio`'s ApiClient, which `connection` opens. Its typed methods are not
 used: they cost fifteen times the time of plain dicts, and one unusual object fails a whole list.
-Loading this module loads that client, which takes half a second; importers that may not need it
-import it late.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypeVar
 
 import aiohttp
-from kubernetes.aio import client, config
 
-from watchbudget import __version__
-from watchbudget.inventory import exec_plugin
 from watchbudget.inventory.answers import refusal
 from watchbudget.inventory.errors import (
     BadKubeconfig,
@@ -30,13 +22,11 @@ from watchbudget.inventory.errors import (
     NotFound,
     ServerGone,
     UnexpectedAnswer,
-    UnknownContext,
     Unreachable,
     UntrustedCertificate,
 )
-from watchbudget.inventory.kubeconfig import Target, choose, default_paths
 
-__all__ = ["Answer", "Api", "ClusterError", "connect"]
+__all__ = ["Answer", "Api", "ClusterError"]
 
 JSON = "application/json"
 PAGE = 500
@@ -228,10 +218,9 @@ class Api:
                 auth_settings=["BearerToken"],
             )
             answer = await self._client.call_api(*request, _request_timeout=TIMEOUT)
-        except (
-            aiohttp.InvalidURL,
-            ValueError,
-        ) as error:  # an address or a proxy that no request can be sent to
+        except ValueError as error:  # an address or a proxy that no request can be sent to
+            if isinstance(error, aiohttp.ClientConnectionError):  # a certificate error is both
+                raise
             raise BadKubeconfig(
                 f"{self.server}: no request can be sent there: {error}; see `kubectl config view`"
             ) from error
@@ -242,10 +231,10 @@ class Api:
         said = str(error) or type(error).__name__
         if isinstance(error, aiohttp.ClientConnectorCertificateError):
             return UntrustedCertificate(
-                f"{self.server}: its certificate is not trusted: {error.certificate_error}. If that is the "
-                "right server, give the authority that signed it: `kubectl config set-cluster NAME "
-                "--certificate-authority=ca.crt --embed-certs`; if only the host name differs, set the "
-                "cluster's `tls-server-name`"
+                f"{self.server}: its certificate is not trusted: {error.certificate_error}. It is self-"
+                "signed or its authority is not the kubeconfig's. If that is the right server, name the authority "
+                "that signed it: `kubectl config set-cluster NAME --certificate-authority=ca.crt "
+                "--embed-certs`; if only the host name differs, set the cluster's `tls-server-name`"
             )
         if self._answered:
             return ServerGone(
@@ -261,78 +250,13 @@ class Api:
         if items is None:  # how some older servers write none
             items = []
         metadata = page.get("metadata", {})
-        if not isinstance(items, list) or not isinstance(metadata, dict):
+        if (
+            not isinstance(items, list)
+            or not all(isinstance(item, dict) for item in items)
+            or not isinstance(metadata, dict)
+        ):
             raise UnexpectedAnswer(f"{self.server}: {path} is no list; is there a proxy in between?")
         return items, metadata.get("continue") or None
-
-
-@asynccontextmanager
-async def connect(kubeconfig: str | None = None, context: str | None = None) -> AsyncIterator[Api]:
-    """Open an API server by a kubeconfig file, those of $KUBECONFIG, ~/.kube/config, or from inside a pod.
-
-    No request is sent yet.
-
-    Raises:
-        BadKubeconfig: there is none, or it cannot be used; `UnknownContext` and
-            `CredentialPluginFailed` are kinds of it.
-    """
-    configuration = client.Configuration()
-    # Python 3.13 refuses certificate authorities without a key identifier; kubeadm and others make
-    # such, and Go accepts them.
-    configuration.disable_strict_ssl_verification = True
-    server = await _configure(configuration, kubeconfig, context)
-    try:
-        api_client = client.ApiClient(configuration=configuration)
-    except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
-        raise BadKubeconfig(
-            f"{server}: the certificates of the kubeconfig cannot be used: {error}"
-        ) from error
-    api_client.user_agent = f"watchbudget/{__version__}"
-    api = Api(api_client, server)
-    try:
-        yield api
-    finally:
-        await api.close()
-
-
-async def _configure(configuration: Any, kubeconfig: str | None, context: str | None) -> str:  # noqa: ANN401
-    paths = (Path(kubeconfig),) if kubeconfig else default_paths(os.environ)
-    if paths:
-        target = choose(paths, context)
-        server = f"{target.server} (context {target.context})"
-        user = await exec_plugin.credentials(target) if target.user.get("exec") else target.user
-        try:
-            await config.load_kube_config_from_dict(_single(target, user), client_configuration=configuration)
-        except (config.ConfigException, ValueError, TypeError, OSError) as error:
-            raise BadKubeconfig(f"{server}: the kubeconfig cannot be used: {error}") from error
-        return server
-    if "KUBERNETES_SERVICE_HOST" not in os.environ:
-        looked = os.environ.get("KUBECONFIG") or "~/.kube/config"
-        raise BadKubeconfig(
-            f"there is no kubeconfig: looked at {looked}; name one with --kubeconfig or $KUBECONFIG"
-        )
-    if context:
-        raise UnknownContext(
-            f"there is no context {context!r}: there is no kubeconfig, only the pod's own service account"
-        )
-    try:
-        config.load_incluster_config(client_configuration=configuration)
-    except (config.ConfigException, OSError) as error:
-        raise BadKubeconfig(
-            f"inside a pod, but its service account cannot be used: {error}; is automount off?"
-        ) from error
-    return f"{configuration.host} (in cluster)"
-
-
-def _single(target: Target, user: Mapping[str, Any]) -> dict[str, Any]:
-    """A kubeconfig of one context, for the client library's loader."""
-    name = target.context
-    return {
-        "clusters": [{"name": name, "cluster": dict(target.cluster)}],
-        "users": [{"name": name, "user": dict(user)}],
-        "contexts": [{"name": name, "context": {"cluster": name, "user": name}}],
-        "current-context": name,
-    }
 
 
 async def _whole(response: aiohttp.ClientResponse) -> Answer:
