@@ -52,14 +52,14 @@ def test_assets_go_before_the_cache_and_the_rest_comes_from_the_cache(
     monkeypatch.setenv("KUBEBUILDER_ASSETS", str(tmp_path / "assets"))
     assets = {name: executable(tmp_path / "assets" / name) for name in ("etcd", "kube-apiserver", "kubectl")}
     cached = {name: executable(binaries.cache_directory() / name) for name in binaries.PACKAGES}
-    assert binaries.ensure_binaries(silent()) == cached | assets
+    assert binaries.ensure_binaries(silent) == cached | assets
 
 
 def test_builds_only_what_is_missing(fake_go: Callable[[str], Path]):
     fake_go(WRITES_ALL)
     present = executable(binaries.cache_directory() / "etcd")
     present.write_text("mine")
-    found = binaries.ensure_binaries(silent())
+    found = binaries.ensure_binaries(silent)
     assert set(found) == set(binaries.PACKAGES)
     assert present.read_text() == "mine"
 
@@ -68,13 +68,13 @@ def test_a_file_that_cannot_be_executed_is_not_a_binary(fake_go: Callable[[str],
     fake_go(WRITES_ALL)
     (binaries.cache_directory()).mkdir(parents=True)
     (binaries.cache_directory() / "etcd").write_text("half")
-    assert binaries.ensure_binaries(silent())["etcd"].read_text().startswith("#!")
+    assert binaries.ensure_binaries(silent)["etcd"].read_text().startswith("#!")
 
 
 def test_a_failed_build_says_why_and_leaves_nothing(fake_go: Callable[[str], Path]):
     fake_go(WRITES_ALL + "echo 'cannot find module providing package x' >&2; exit 1")
     with pytest.raises(BuildError, match="cannot find module providing package x"):
-        binaries.ensure_binaries(silent())
+        binaries.ensure_binaries(silent)
     left = [path for path in binaries.cache_directory().parent.iterdir() if path.suffix != ".lock"]
     assert left == []
 
@@ -98,7 +98,7 @@ def test_what_a_killed_builder_left_is_removed(fake_go: Callable[[str], Path]):
     cache = binaries.cache_directory()
     stale = cache.parent / f".build-{cache.name}-killed"
     executable(stale / "etcd")
-    binaries.ensure_binaries(silent())
+    binaries.ensure_binaries(silent)
     assert not stale.exists()
 
 
@@ -106,7 +106,7 @@ def test_no_room_is_said_before_the_build(monkeypatch: pytest.MonkeyPatch, fake_
     fake_go("exit 1")
     monkeypatch.setattr(binaries, "BUILD_BYTES", 1 << 60)
     with pytest.raises(BuildError, match="WATCHBUDGET_CACHE"):
-        binaries.ensure_binaries(silent())
+        binaries.ensure_binaries(silent)
 
 
 def test_other_module_versions_have_another_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

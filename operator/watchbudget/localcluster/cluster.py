@@ -18,7 +18,7 @@ from watchbudget.localcluster.binaries import ensure_binaries
 from watchbudget.localcluster.components import CONTROLLERS, NAMES, Layout, Ports, components
 from watchbudget.localcluster.errors import ComponentError, LocalClusterError, PortInUseError
 from watchbudget.localcluster.ports import free_ports
-from watchbudget.localcluster.progress import Progress, silent
+from watchbudget.localcluster.progress import silent
 from watchbudget.localcluster.provision import BOOTSTRAP, AuditLevel, provision
 from watchbudget.localcluster.runner import Runner
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from watchbudget.localcluster.process import ProcessId
+    from watchbudget.localcluster.progress import Progress
 
 __all__ = ["LocalCluster"]
 
@@ -75,7 +76,7 @@ class LocalCluster(ClusterAccess):
         self._controllers = controllers
         self._service_accounts = service_accounts
         self._extra_flags = extra_flags or {}
-        self._progress = progress or silent()
+        self._progress = progress or silent
         self._runner: Runner | None = None
         self._watchdog: subprocess.Popen[bytes] | None = None
 
@@ -97,12 +98,9 @@ class LocalCluster(ClusterAccess):
         """
         if self._runner is not None:
             raise LocalClusterError("The local cluster is started already")
-        if (
-            self._given_state_dir is not None
-            and self._given_state_dir.exists()
-            and any(self._given_state_dir.iterdir())
-        ):
-            raise LocalClusterError(f"{self._given_state_dir} is not empty")
+        given = self._given_state_dir
+        if given is not None and given.exists() and any(given.iterdir()):
+            raise LocalClusterError(f"{given} is not empty")
         binaries = ensure_binaries(self._progress)
         for attempt in range(1, PORT_ATTEMPTS + 1):
             try:
@@ -113,10 +111,8 @@ class LocalCluster(ClusterAccess):
                     raise
             except BaseException as error:
                 self.stop()
-                if self._given_state_dir is None:
-                    error.add_note(
-                        "The logs went with the temporary directory; LocalCluster(state_dir=...) keeps them."
-                    )
+                if given is None:
+                    error.add_note("Its logs are removed; LocalCluster(state_dir=...) keeps them.")
                 raise
             else:
                 return
@@ -189,13 +185,14 @@ class LocalCluster(ClusterAccess):
             self._watchdog = None
 
     def _start(self, binaries: Mapping[str, Path]) -> None:
+        ports = Ports(*free_ports(5))
         if self._given_state_dir is None:
             state = Path(tempfile.mkdtemp(prefix="watchbudget-"))
         else:
             state = self._given_state_dir.absolute()
             state.mkdir(mode=0o700, parents=True, exist_ok=True)
             shutil.rmtree(state / "etcd", ignore_errors=True)  # of an attempt before, on other ports
-        layout = self._layout = Layout(state, binaries, Ports(*free_ports(5)))
+        layout = self._layout = Layout(state, binaries, ports)
         self._watchdog = _start_watchdog(state, remove=self._given_state_dir is None)
         provision(layout, self._audit_level)
         table = components(

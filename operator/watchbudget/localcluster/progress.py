@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -16,44 +16,33 @@ QUIET_SECONDS = 15.0
 """On a log file: rare enough not to flood it, often enough that nobody takes a cold build for a hang."""
 
 
-class Progress:
-    """Says what is being done; see `stderr_progress`."""
-
-    def __call__(self, text: str) -> None:
-        """Show ``text`` as the present state; may be called often."""
+Progress: TypeAlias = "Callable[[str], None]"
+"""Takes what is being done, as one line; may be called often."""
 
 
-def silent() -> Progress:
-    """Return a progress that shows nothing."""
-    return Progress()
-
-
-class _Lines(Progress):
-    def __init__(self) -> None:
-        self._last = float("-inf")
-
-    def __call__(self, text: str) -> None:
-        now = time.monotonic()
-        if now - self._last >= QUIET_SECONDS:
-            self._last = now
-            print(text, file=sys.stderr, flush=True)
-
-
-class _Status(Progress):
-    def __init__(self, update: Callable[[str], None]) -> None:
-        self._update = update
-
-    def __call__(self, text: str) -> None:
-        self._update(text)
+def silent(_text: str) -> None:
+    """Show nothing."""
 
 
 @contextlib.contextmanager
 def stderr_progress() -> Iterator[Progress]:
     """Yield a progress fit for what standard error is."""
     if not sys.stderr.isatty():
-        yield _Lines()
+        yield _now_and_then()
         return
     from rich.console import Console  # noqa: PLC0415 - rich is slow to import and seldom needed here
 
     with Console(stderr=True).status("") as status:
-        yield _Status(status.update)
+        yield status.update
+
+
+def _now_and_then() -> Progress:
+    last = float("-inf")
+
+    def show(text: str) -> None:
+        nonlocal last
+        if time.monotonic() - last >= QUIET_SECONDS:
+            last = time.monotonic()
+            print(text, file=sys.stderr, flush=True)
+
+    return show
