@@ -312,6 +312,18 @@ class TestCensus:
         assert by_page.stored_bytes == pytest.approx(by_metrics.stored_bytes, rel=0.15)
 
 
+def test_lists_of_more_than_a_page_are_read_whole(live: LocalCluster, auditor: Path):
+    for number in range(1100):
+        role = {"metadata": {"name": f"wb-many-{number}", "labels": {"wb-many": "yes"}}, "rules": []}
+        live.request("POST", "/apis/rbac.authorization.k8s.io/v1/clusterroles", role)
+    fleet = load(str(auditor))
+    live.kubectl("delete", "clusterroles", "-l", "wb-many=yes", "--wait=false")
+    names = [role.name for role in fleet.rbac.roles if role.name.startswith("wb-many-")]
+    assert sorted(names) == sorted(f"wb-many-{number}" for number in range(1100))
+    asked = [event["requestURI"] for event in requests_of(live, "auditor")]
+    assert sum("clusterroles?limit=500&continue=" in uri for uri in asked) >= 2
+
+
 class TestBudgets:
     def test_the_clusters_budgets_are_found_and_what_they_watch_is_counted(
         self, live: LocalCluster, auditor: Path

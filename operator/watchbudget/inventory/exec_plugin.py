@@ -48,8 +48,9 @@ async def credentials(target: Target) -> dict[str, str]:
             f"{who}: the credential plugin {command!r} is not installed or not on the PATH"
             + (f": {hint}" if hint else "; install it, or use another context")
         )
-    status = _status(await _run(found, arguments, environment, who), f"{who}: credential plugin {command!r}")
-    return _as_user(status, f"{who}: credential plugin {command!r}")
+    output = await _run(found, arguments, environment, who, interactive=_interactive(plugin))
+    who = f"{who}: credential plugin {command!r}"
+    return _as_user(_status(output, who), who)
 
 
 def _located(command: str, directory: Path) -> str:
@@ -64,7 +65,7 @@ def _environment(plugin: Mapping[str, Any], target: Target) -> dict[str, str]:
     for entry in plugin.get("env") or ():
         if isinstance(entry, dict) and "name" in entry:
             environment[str(entry["name"])] = str(entry.get("value", ""))
-    spec: dict[str, Any] = {"interactive": plugin.get("interactiveMode") != "Never" and sys.stdin.isatty()}
+    spec: dict[str, Any] = {"interactive": _interactive(plugin)}
     if plugin.get("provideClusterInfo"):
         spec["cluster"] = {
             key: value
@@ -83,13 +84,20 @@ def _environment(plugin: Mapping[str, Any], target: Target) -> dict[str, str]:
     return environment
 
 
-async def _run(command: str, arguments: list[str], environment: Mapping[str, str], who: str) -> bytes:
+def _interactive(plugin: Mapping[str, Any]) -> bool:
+    return plugin.get("interactiveMode") != "Never" and sys.stdin is not None and sys.stdin.isatty()
+
+
+async def _run(
+    command: str, arguments: list[str], environment: Mapping[str, str], who: str, *, interactive: bool
+) -> bytes:
     try:
         process = await asyncio.create_subprocess_exec(
             command,
             *arguments,
             env=environment,
-            # stdin and stderr stay ours: a plugin may show a code to type, or say why it failed
+            # stderr stays ours: a plugin may show a code to type, or say why it failed
+            stdin=None if interactive else asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
         )
     except OSError as error:
