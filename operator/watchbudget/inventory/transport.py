@@ -230,11 +230,12 @@ class Api:
     def _broken(self, error: Exception) -> ClusterError:
         said = str(error) or type(error).__name__
         if isinstance(error, aiohttp.ClientConnectorCertificateError):
+            reason = error.certificate_error
             return UntrustedCertificate(
-                f"{self.server}: its certificate is not trusted: {error.certificate_error}. It is self-"
-                "signed, or of an authority that the kubeconfig does not name. If it is the right server, name "
-                "that: `kubectl config set-cluster NAME --certificate-authority=ca.crt --embed-certs`; if only "
-                "the host name differs, set the cluster's `tls-server-name`"
+                f"{self.server}: its certificate is not trusted: {reason}. It is self-signed, or of an authority "
+                "that the kubeconfig does not name. If it is the right server, name that: `kubectl config "
+                "set-cluster NAME --certificate-authority=ca.crt --embed-certs`; if only the host name "
+                "differs, set the cluster's `tls-server-name`"
             )
         if self._answered:
             return ServerGone(
