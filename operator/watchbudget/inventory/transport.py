@@ -232,9 +232,9 @@ class Api:
         if isinstance(error, aiohttp.ClientConnectorCertificateError):
             reason = error.certificate_error
             return UntrustedCertificate(
-                f"{self.server}: its certificate is not trusted: {reason}. It is self-signed, or of an authority "
-                "that the kubeconfig does not name. If it is the right server, name that: `kubectl config "
-                "set-cluster NAME --certificate-authority=ca.crt --embed-certs`; if only the host name "
+                f"{self.server}: its certificate is not trusted: {reason}. It is self-signed, or of an "
+                "authority that the kubeconfig does not name. If it is the right server, name that: "
+                "`kubectl config set-cluster NAME --certificate-authority=ca.crt --embed-certs`; if only the host name "
                 "differs, set the cluster's `tls-server-name`"
             )
         if self._answered:
