@@ -234,8 +234,8 @@ class Api:
             return UntrustedCertificate(
                 f"{self.server}: its certificate is not trusted: {reason}. It is self-signed, or of an "
                 "authority that the kubeconfig does not name. If it is the right server, name that: "
-                "`kubectl config set-cluster NAME --certificate-authority=ca.crt --embed-certs`; if only the host name "
-                "differs, set the cluster's `tls-server-name`"
+                "`kubectl config set-cluster NAME --certificate-authority=ca.crt --embed-certs`; if only "
+                "the host name differs, set the cluster's `tls-server-name`"
             )
         if self._answered:
             return ServerGone(
