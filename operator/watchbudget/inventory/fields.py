@@ -13,51 +13,18 @@ from typing import Any
 
 from watchbudget.api.quantity import parse_quantity
 from watchbudget.inventory.fleet import Problem, Source
+from watchbudget.inventory.found import describe, digits, shown
 
-__all__ = ["Fields", "Report", "describe", "object_fields"]
+__all__ = ["Fields", "Report", "object_fields"]
 
 _MOST_PROBLEMS = 25
 """Per object. A list of a million wrong entries must not become a million messages."""
-
-_LONGEST_SHOWN = 40
-"""Characters of a found value or key that a message repeats."""
 
 _NOTHING: Mapping[str, Any] = {}
 
 _NAME = re.compile(r"[^\s/%]{1,253}")
 """Wider than DNS-1123 (RBAC names hold colons), narrow enough for paths, tables and terminals:
 https://kubernetes.io/docs/concepts/overview/working-with-objects/names/#path-segment-names"""
-
-
-def describe(value: object) -> str:
-    """What a value is, in the words of YAML: `a string ("x")`, `a list`, `null`."""
-    match value:
-        case None:
-            return "null"
-        case bool():
-            return f"a boolean ({str(value).lower()})"
-        case int() | float():
-            return f"a number ({_shortened(str(value) if isinstance(value, float) else _digits(value))})"
-        case str():
-            return f"a string ({shown(value)})"
-        case list():
-            return "a list"
-        case _:
-            return "a mapping"
-
-
-def shown(text: str) -> str:
-    """Text quoted and escaped for a message, shortened where it is long."""
-    return _shortened(repr(text[: _LONGEST_SHOWN + 1]))
-
-
-def _shortened(text: str) -> str:
-    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}…"
-
-
-def _digits(number: int) -> str:
-    # str() of an int of thousands of digits takes long, or is refused by Python itself.
-    return str(number) if number.bit_length() <= 128 else "very large"
 
 
 class Report:
@@ -229,7 +196,7 @@ class Fields:
             case bool():
                 return str(value).lower()
             case int():
-                return _digits(value)
+                return digits(value)
             case float():
                 return str(value)
             case _:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from watchbudget.inventory.fields import Fields, describe, object_fields, shown
+from watchbudget.inventory.fields import Fields, object_fields
 from watchbudget.inventory.fleet import Problem, Source
+from watchbudget.inventory.found import describe, shown
 from watchbudget.inventory.rbac import Binding, LabelSelector, PolicyRule, Requirement, Role, Subject
 
 __all__ = ["binding", "role"]

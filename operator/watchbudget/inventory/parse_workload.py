@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from watchbudget.inventory import parse_pod
-from watchbudget.inventory.fields import Fields, describe, object_fields, shown
+from watchbudget.inventory.fields import Fields, object_fields
 from watchbudget.inventory.fleet import DaemonSet, Problem, Source, UpdateStrategy
+from watchbudget.inventory.found import describe, shown
 
 __all__ = ["WORKLOAD_KINDS", "daemon_set", "workload_account"]
 
