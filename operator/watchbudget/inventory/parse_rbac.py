@@ -90,7 +90,7 @@ def _rule(fields: Fields) -> PolicyRule | None:
 def _aggregation(whole: Fields) -> tuple[LabelSelector, ...]:
     rule = whole.child("aggregationRule")
     if not rule.has("clusterRoleSelectors"):
-        rule.problem("clusterRoleSelectors", "is missing, so nothing is aggregated")
+        rule.missing("clusterRoleSelectors")
     return tuple(_selector(fields) for fields in rule.children("clusterRoleSelectors"))
 
 
