@@ -132,7 +132,7 @@ class Builder:
         value = frame.value()
         if frame.mapping is not None:
             for merged in frame.merges:
-                _merge(merged, frame.mapping)
+                _merge(merged, frame.mapping, frame.line)
         if self._stack:
             self._stack[-1].deepest = max(self._stack[-1].deepest, frame.deepest)
         if frame.anchor is not None:
@@ -213,17 +213,18 @@ def _key(value: object, event: Event) -> object:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, (int, float)):
-        return str(value)
+        return str(value).removesuffix(".0")
     what = "null" if value is None else "a mapping or list"
     raise RefusedError(f"{what} stands where a key must be", _line(event))
 
 
-def _merge(merged: object, into: dict[str, object]) -> None:
+def _merge(merged: object, into: dict[str, object], line: int) -> None:
     """`<<`: what the mapping has itself wins, then the earlier of several merged ones."""
     for mapping in merged if isinstance(merged, list) else (merged,):
-        if isinstance(mapping, dict):
-            for key, value in mapping.items():
-                into.setdefault(key, value)
+        if not isinstance(mapping, dict):
+            raise RefusedError("the merge key << takes a mapping or a list of mappings", line)
+        for key, value in mapping.items():
+            into.setdefault(key, value)
 
 
 def _line(event: Event) -> int:

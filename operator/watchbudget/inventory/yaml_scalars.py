@@ -7,6 +7,7 @@ YAML becomes JSON).
 
 from __future__ import annotations
 
+import math
 import re
 
 __all__ = ["resolve"]
@@ -40,10 +41,11 @@ def resolve(text: str) -> object:
 
 
 def _number(text: str) -> object:
-    plain = text if text[0] == "." else text.replace("_", "")
+    plain = text.replace("_", "")
     if len(plain) <= _LONGEST_INTEGER and (match := _INTEGER.fullmatch(plain)):
         digits, base = next(pair for pair in zip(match.groups()[1:], _BASES, strict=True) if pair[0])
-        number = int(match[1] + digits, base)
-        if -(2**63) <= number < 2**64:
-            return number
-    return float(plain) if _FLOAT.fullmatch(plain) else text
+        integer = int(match[1] + digits, base)
+        if -(2**63) <= integer < 2**64:
+            return integer
+    number = float(plain) if _FLOAT.fullmatch(plain) else math.inf
+    return text if math.isinf(number) else number
