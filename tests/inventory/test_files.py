@@ -12,8 +12,6 @@ import pytest
 from watchbudget.inventory import files
 from watchbudget.inventory.fleet import Problem
 
-EMPTY = io.BytesIO()
-
 
 def read(*arguments: object, stdin: bytes = b"") -> tuple[list[tuple[str, bytes]], list[str]]:
     problems: list[Problem] = []
