@@ -326,9 +326,7 @@ class TestLarge:
         ]
 
 
-TEXT = st.text(
-    st.characters(codec="utf-8", exclude_characters="\x85"), max_size=20
-)  # PyYAML writes NEL as it is
+TEXT = st.text(st.characters(codec="utf-8"), max_size=20)
 PLAIN = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**63), 2**63) | TEXT,
     lambda inner: (
@@ -338,10 +336,11 @@ PLAIN = st.recursive(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(PLAIN)
 def test_what_pyyaml_writes_is_read_back(value: object):
-    text = yaml.safe_dump(value, allow_unicode=True)
+    # Quoted, as PyYAML and kubectl disagree on what may stand plain: y, 1:30, dates.
+    text = yaml.safe_dump(value, allow_unicode=True, default_style='"')
     assert values("---\n" + text) == ([] if value is None else [value])
 
 
