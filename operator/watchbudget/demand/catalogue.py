@@ -1,0 +1,200 @@
+"""The catalogue of known agents: loaded from data, asked which agent a container is.
+
+Built-in entries are YAML files in `agents/`, one per family. Own entries have the same
+format and win over them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from pathlib import Path
+
+import yaml
+from pydantic import ValidationError
+
+from watchbudget.demand.catalogue_model import Entry, Sign
+from watchbudget.demand.images import Image
+from watchbudget.inventory.fleet import Container, DaemonSet
+
+__all__ = ["Catalogue", "CatalogueError", "Recognised", "load_catalogue"]
+
+_MAX_BYTES = 4 << 20  # a catalogue is written by hand; more is a mistake
+
+
+class CatalogueError(ValueError):
+    """Catalogue files that cannot be used. A line per fault: file, entry, field, what is wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recognised:
+    """An entry, the container that it recognised, and its release (None where the tag names none)."""
+
+    entry: Entry
+    container: Container
+    version: str | None
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class Catalogue:
+    """Entries, own ones before built-in ones."""
+
+    own: tuple[Entry, ...]
+    built_in: tuple[Entry, ...]
+
+    @property
+    def entries(self) -> tuple[Entry, ...]:
+        """All entries that count: a built-in one whose id an own one has does not."""
+        replaced = {entry.agent for entry in self.own}
+        return (*self.own, *(entry for entry in self.built_in if entry.agent not in replaced))
+
+    def recognise(self, container: Container) -> Recognised | None:
+        """Which agent a container is; own entries first, then the most specific sign. Never raises."""
+        image = Image.parse(container.image)
+        for entries in (self.own, self.entries[len(self.own) :]):
+            matches = [
+                (_weight(sign), -position, entry, sign)
+                for position, entry in enumerate(entries)
+                for sign in entry.match
+                if _shows(sign, container, image)
+            ]
+            if matches:
+                *_, entry, sign = max(matches, key=lambda match: match[:2])
+                return Recognised(entry, container, image.version if sign.image else None, _describe(sign))
+        return None
+
+    def config_maps_of(self, daemon_set: DaemonSet) -> frozenset[str]:
+        """ConfigMaps in the DaemonSet's namespace that its agents read without mounting them."""
+        recognised = (self.recognise(container) for container in daemon_set.containers)
+        return frozenset(name for found in recognised if found for name in found.entry.config_maps)
+
+
+def load_catalogue(extra_paths: Sequence[Path] = ()) -> Catalogue:
+    """Load the built-in catalogue and own entries.
+
+    Args:
+        extra_paths: YAML files, or folders of them.
+
+    Raises:
+        CatalogueError: a file cannot be read, is no catalogue, or has an entry that is not valid.
+    """
+    faults: list[str] = []
+    own: list[Entry] = []
+    for path in extra_paths:
+        for file in _files(path, faults):
+            try:
+                with file.open("rb") as stream:
+                    data = stream.read(_MAX_BYTES + 1)
+            except OSError as error:
+                faults.append(f"{file}: {error.strerror or error}")
+                continue
+            own += _entries(str(file), data, faults)
+    _refuse_twins(own, faults)
+    if faults:
+        raise CatalogueError("\n".join(faults))
+    return Catalogue(tuple(own), _built_in())
+
+
+@cache
+def _built_in() -> tuple[Entry, ...]:
+    faults: list[str] = []
+    entries: list[Entry] = []
+    folder = resources.files("watchbudget.demand").joinpath("agents")
+    for file in sorted(folder.iterdir(), key=lambda entry: entry.name):
+        if file.name.endswith(".yaml"):
+            entries += _entries(file.name, file.read_bytes(), faults)
+    _refuse_twins(entries, faults)
+    if faults:
+        raise CatalogueError("\n".join(faults))
+    return tuple(entries)
+
+
+def _files(path: Path, faults: list[str]) -> list[Path]:
+    if not path.is_dir():
+        return [path]
+    found = sorted(file for file in path.iterdir() if file.suffix in {".yaml", ".yml"})
+    if not found:
+        faults.append(f"{path}: a folder without .yaml files")
+    return found
+
+
+def _entries(name: str, data: bytes, faults: list[str]) -> Iterator[Entry]:
+    if len(data) > _MAX_BYTES:
+        faults.append(f"{name}: larger than 4 MiB")
+        return
+    try:
+        document = yaml.load(data, Loader=_StrictLoader)  # noqa: S506 - a SafeLoader
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        faults.append(f"{name}: not YAML: {' '.join(str(error).split())}")
+        return
+    if (
+        not isinstance(document, dict)
+        or set(document) != {"agents"}
+        or not isinstance(document["agents"], list)
+    ):
+        faults.append(f"{name}: must have one key, `agents`, with a list of entries")
+        return
+    for position, raw in enumerate(document["agents"], start=1):
+        title = (
+            f"entry {raw['agent']!r}" if isinstance(raw, dict) and raw.get("agent") else f"entry {position}"
+        )
+        try:
+            yield Entry.model_validate(raw)
+        except ValidationError as error:
+            faults += [f"{name}: {title}: {_field(fault['loc'])}: {fault['msg']}" for fault in error.errors()]
+
+
+def _field(location: Iterable[int | str]) -> str:
+    text = ""
+    for part in location:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+    return text or "the entry"
+
+
+def _refuse_twins(entries: Iterable[Entry], faults: list[str]) -> None:
+    seen: set[str] = set()
+    for entry in entries:
+        if entry.agent in seen:
+            faults.append(f"entry {entry.agent!r} is there twice")
+        seen.add(entry.agent)
+
+
+def _shows(sign: Sign, container: Container, image: Image) -> bool:
+    flags = {
+        word.partition("=")[0].lstrip("-")
+        for word in (*container.command, *container.args)
+        if word.startswith("-")
+    }
+    return (
+        (sign.image is None or image.matches(sign.image))
+        and (sign.container is None or sign.container == container.name)
+        and (sign.env is None or any(sign.env == variable.name for variable in container.env))
+        and (sign.arg is None or sign.arg in flags)
+    )
+
+
+def _weight(sign: Sign) -> tuple[int, int]:
+    """How much a sign says: more parts of the image's path first, then the number of other hints."""
+    parts = len(sign.image.split("/")) if sign.image else 0
+    return parts, sum(hint is not None for hint in (sign.container, sign.env, sign.arg))
+
+
+def _describe(sign: Sign) -> str:
+    hints = {"image": sign.image, "container": sign.container, "variable": sign.env, "flag": sign.arg}
+    return ", ".join(f"{kind} {value}" for kind, value in hints.items() if value)
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """A SafeLoader that refuses a key given twice: the second would silently win."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, object]:  # noqa: FBT001, FBT002 - PyYAML's signature
+        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        twice = {key for key in keys if keys.count(key) > 1}
+        if twice:
+            raise yaml.constructor.ConstructorError(
+                None, None, f"key {min(twice)!r} given twice", node.start_mark
+            )
+        return super().construct_mapping(node, deep)
