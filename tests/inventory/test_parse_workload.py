@@ -129,6 +129,7 @@ def test_a_whole_daemon_set():
                 env_from=("all",),
                 memory_limit=256 * 2**20,
                 memory_request=1000,
+                resource_parts=("limits", "requests"),
                 mounts=(("config", "/etc/vector"),),
             ),
             Container("setup", "busybox", init=True),

@@ -85,6 +85,7 @@ class Container:
     env_from: tuple[str, ...] = ()  # names of ConfigMaps taken as a whole
     memory_limit: int | None = None
     memory_request: int | None = None
+    resource_parts: tuple[str, ...] = ()  # which of limits, requests, claims are set: where a patch must add
     mounts: tuple[tuple[str, str], ...] = ()  # (volume name, mount path)
     init: bool = False
     sidecar: bool = False  # an init container with restartPolicy Always: it runs as long as the pod

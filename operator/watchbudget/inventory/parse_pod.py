@@ -9,6 +9,7 @@ from watchbudget.inventory.fleet import Container, EnvVar, Volume
 
 __all__ = ["containers", "service_account_name", "volumes"]
 
+_RESOURCE_PARTS = ("limits", "requests", "claims")
 _KEY_SOURCES = (("configMapKeyRef", "configMap"), ("secretKeyRef", "secret"))
 
 
@@ -46,6 +47,7 @@ def _container(fields: Fields, *, init: bool) -> Container:
         env_from=tuple(_env_from(fields)),
         memory_limit=resources.child("limits").size("memory"),
         memory_request=resources.child("requests").size("memory"),
+        resource_parts=tuple(part for part in _RESOURCE_PARTS if resources.raw(part)),
         mounts=tuple(
             (mount.required_text("name") or "", mount.required_text("mountPath") or "")
             for mount in fields.children("volumeMounts")
