@@ -84,6 +84,7 @@ class Memory:
     limit_bytes: int | None
     watching_limit_bytes: int | None
     missing: tuple[str, ...] = ()  # containers without a limit
+    by_container: tuple[tuple[str, int | None], ...] = ()  # what each long-running container may use
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,145 @@
+"""What one DaemonSet watches and costs, before anybody says whether that is too much."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from watchbudget.api.budget import WatchBudget
+from watchbudget.api.resources import DEFAULT_WATCHED, GroupResource
+from watchbudget.cost.bill import bill_of
+from watchbudget.cost.calibration import Calibration
+from watchbudget.cost.model import Bill
+from watchbudget.demand.authorizer import Authorizer
+from watchbudget.demand.catalogue import Catalogue
+from watchbudget.demand.declared import declarations_of
+from watchbudget.demand.grants import grants_of, rbac_known
+from watchbudget.demand.identity import accounts_by_key, identity_of
+from watchbudget.demand.join import demands_of
+from watchbudget.demand.model import Demand, Evidence, Grant, Identity, Watches
+from watchbudget.inventory.fleet import DaemonSet, Fleet, LimitRange, Problem
+from watchbudget.policy.governs import governs
+from watchbudget.policy.memory import memory_of
+from watchbudget.policy.model import Memory
+from watchbudget.policy.watched import bill_under
+
+__all__ = ["Appraisal", "Appraiser", "Case"]
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """What counts under the budget at `index`: the demands that are watches there, and their bill."""
+
+    index: int
+    watched: tuple[Demand, ...]
+    bill: Bill
+
+
+@dataclass(frozen=True, slots=True)
+class Appraisal:
+    """One DaemonSet, priced; and a case for every budget that governs it."""
+
+    daemon_set: DaemonSet
+    identity: Identity
+    grants: tuple[Grant, ...]
+    demands: tuple[Demand, ...]
+    memory: Memory
+    bill: Bill
+    cases: tuple[Case, ...]
+    problems: tuple[Problem, ...] = ()
+
+
+class Appraiser:
+    """Prices DaemonSets of one fleet for a set of budgets. What they share is looked up once."""
+
+    def __init__(
+        self, fleet: Fleet, budgets: Sequence[WatchBudget], *, catalogue: Catalogue, calibration: Calibration
+    ) -> None:
+        self._fleet = fleet
+        self._budgets = tuple(budgets)
+        self._catalogue = catalogue
+        self._calibration = calibration
+        self._authorizer = Authorizer.of(fleet)
+        self._accounts = accounts_by_key(fleet)
+        self._limit_ranges: dict[str, list[LimitRange]] = defaultdict(list)
+        for limit_range in fleet.limit_ranges:
+            self._limit_ranges[limit_range.namespace].append(limit_range)
+        named = dict.fromkeys(resource for budget in self._budgets for resource in budget.spec.watched())
+        self._resources: tuple[GroupResource, ...] = tuple(named) or DEFAULT_WATCHED
+
+    def appraise(self, daemon_set: DaemonSet) -> Appraisal:
+        """Price one DaemonSet, which need not be among the fleet's (admission asks about new ones).
+
+        An owner's word is taken in the bill that is shown only if every budget that governs it takes it.
+        """
+        identity = identity_of(daemon_set, self._accounts)
+        grants = grants_of(daemon_set, self._fleet, self._authorizer, self._resources)
+        nodes = self._fleet.nodes if daemon_set.nodes is None else daemon_set.nodes
+        governing = [
+            (index, budget)
+            for index, budget in enumerate(self._budgets)
+            if governs(budget, daemon_set, self._fleet.namespace_labels)
+        ]
+        by_trust = {
+            trust: self._demands(daemon_set, identity, grants, trusted=trust)
+            for trust in {budget.spec.enforcement.trust_declarations for _, budget in governing} or {False}
+        }
+        demands = by_trust[min(by_trust)]
+        return Appraisal(
+            daemon_set=daemon_set,
+            identity=identity,
+            grants=grants,
+            demands=demands,
+            memory=memory_of(
+                daemon_set, self._limit_ranges.get(daemon_set.namespace, ()), _watching_container(demands)
+            ),
+            bill=bill_of(demands, self._fleet.census, nodes, self._calibration),
+            cases=tuple(
+                self._case(index, budget, by_trust[budget.spec.enforcement.trust_declarations], grants, nodes)
+                for index, budget in governing
+            ),
+            problems=declarations_of(daemon_set, self._resources)[1],
+        )
+
+    def _demands(
+        self, daemon_set: DaemonSet, identity: Identity, grants: tuple[Grant, ...], *, trusted: bool
+    ) -> tuple[Demand, ...]:
+        return demands_of(
+            daemon_set,
+            self._fleet,
+            grants,
+            identity,
+            self._resources,
+            self._catalogue,
+            rbac_known=rbac_known(daemon_set, self._fleet, self._authorizer, self._accounts),
+            trust_declarations=trusted,
+        )
+
+    def _case(
+        self,
+        index: int,
+        budget: WatchBudget,
+        demands: tuple[Demand, ...],
+        grants: tuple[Grant, ...],
+        nodes: int,
+    ) -> Case:
+        priced = frozenset(budget.spec.watched())
+        watched, bill = bill_under(
+            (demand for demand in demands if demand.resource in priced),
+            grants,
+            Evidence.parse(budget.spec.enforcement.minimum_evidence),
+            self._fleet.census,
+            nodes,
+            self._calibration,
+        )
+        return Case(index, watched, bill)
+
+
+def _watching_container(demands: tuple[Demand, ...]) -> str | None:
+    """The container that holds the caches: that of a certain watch before that of a possible one."""
+    ranked = sorted(
+        (demand for demand in demands if demand.agent and demand.watches is not Watches.NO),
+        key=lambda demand: demand.watches is not Watches.YES,
+    )
+    return ranked[0].agent.container if ranked and ranked[0].agent else None

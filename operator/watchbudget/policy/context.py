@@ -1,0 +1,47 @@
+"""What a rule may look at: one DaemonSet as one budget sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from watchbudget.api.budget import WatchBudget
+from watchbudget.cost.model import Bill, Line
+from watchbudget.demand.model import Demand, Grant
+from watchbudget.inventory.fleet import DaemonSet
+from watchbudget.policy.model import Memory
+
+__all__ = ["Context"]
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """One DaemonSet under one budget.
+
+    `watched` holds the demands that count as watches there and is never empty: no rule is asked
+    about a DaemonSet without one. They are the certain part of `bill`, which prices the budget's
+    resources only. `node_bytes` and `total_bytes` are the caches of all DaemonSets that
+    the budget governs: on the worst node that may run this one, and on all nodes.
+    """
+
+    daemon_set: DaemonSet
+    budget: WatchBudget
+    grants: tuple[Grant, ...]
+    watched: tuple[Demand, ...]
+    memory: Memory
+    bill: Bill
+    node_bytes: int
+    total_bytes: int
+    shared_with: tuple[str, ...] = ()  # other workloads of the same service account
+
+    @property
+    def certain_lines(self) -> tuple[Line, ...]:
+        """The lines of the bill that count."""
+        return tuple(line for line in self.bill.lines if line.certain)
+
+    def cache_of(self, demands: Iterable[Demand]) -> int:
+        """Cache bytes per pod that these demands account for, as far as they are certain."""
+        wanted = {(demand.resource, demand.agent.container if demand.agent else None) for demand in demands}
+        return sum(
+            line.cache_bytes for line in self.certain_lines if (line.resource, line.container) in wanted
+        )

@@ -1,0 +1,90 @@
+"""From what rules say to findings: the ladder, overrides, kube-system, exemptions; and the verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import date
+
+from watchbudget.api.budget import WatchBudget
+from watchbudget.policy.context import Context
+from watchbudget.policy.model import Action, Finding, Verdict
+from watchbudget.policy.rules import RULES, Rule
+
+__all__ = ["action_of", "findings_of", "verdict_of", "worst_first"]
+
+_ORDER = {rule.id: position for position, rule in enumerate(RULES)}
+
+
+def action_of(rule: Rule, budget: WatchBudget, namespace: str) -> Action:
+    """How far a finding of this rule goes under this budget.
+
+    The budget's action, at most the rule's own highest step; a budget that names the rule has the last
+    word. In kube-system Deny needs the budget's leave (`denyInKubeSystem`), else it warns: the network
+    that everything else needs may live there.
+    """
+    enforcement = budget.spec.enforcement
+    named = {setting.name: setting.action for setting in enforcement.rules}
+    own = named.get(rule.id)  # type: ignore[call-overload]  # a rule's id is one of the names
+    if own is None:
+        action = min(Action.parse(enforcement.action), rule.default_action, key=lambda step: step.value)
+    else:
+        action = Action.parse(own)
+    if action is Action.DENY and namespace == "kube-system" and not enforcement.deny_in_kube_system:
+        return Action.WARN
+    return action
+
+
+def findings_of(context: Context, today: date, rules: Sequence[Rule] = RULES) -> tuple[Finding, ...]:
+    """What the rules say of one DaemonSet under one budget; nothing where it watches nothing."""
+    if not context.watched:
+        return ()
+    found = []
+    for rule in rules:
+        action = action_of(rule, context.budget, context.daemon_set.namespace)
+        material = rule.check(context) if action is not Action.OFF else None
+        if material is not None:
+            found.append(
+                Finding(
+                    rule=rule.id,
+                    budget=context.budget.name,
+                    action=action,
+                    message=material.message,
+                    remedy=material.remedy,
+                    exempted=_exemption(context, rule, today),
+                    freed_bytes=material.freed_bytes,
+                )
+            )
+    return tuple(found)
+
+
+def _exemption(context: Context, rule: Rule, today: date) -> str | None:
+    """The reason of the exemption that silences the rule here; it says until when."""
+    for exemption in context.budget.spec.exemptions:
+        if exemption.covers(*context.daemon_set.key, rule.id) and exemption.active(today):
+            return f"{exemption.reason} (until {exemption.until})" if exemption.until else exemption.reason
+    return None
+
+
+def verdict_of(findings: Iterable[Finding]) -> Verdict:
+    """The strictest unexempted finding of all budgets decides. Audit and Annotate let everything pass."""
+    worst = max(
+        (finding.action for finding in findings if finding.exempted is None),
+        key=lambda action: action.value,
+        default=Action.OFF,
+    )
+    return {Action.DENY: Verdict.DENY, Action.WARN: Verdict.WARN}.get(worst, Verdict.ALLOW)
+
+
+def worst_first(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """What counts before what is exempted, strict before mild, then in the order of the rules."""
+    return tuple(
+        sorted(
+            findings,
+            key=lambda finding: (
+                finding.exempted is not None,
+                -finding.action.value,
+                _ORDER[finding.rule],
+                finding.budget,
+            ),
+        )
+    )
