@@ -1,0 +1,193 @@
+"""Does the audit grow with the agents and not with what they watch?
+
+Offline: 1,000 DaemonSets with 20,000 RBAC objects, parse and judge timed apart, judge at half and
+twice the DaemonSets. Baselines of the same run: the YAML library alone on the same text, and half
+the DaemonSets.
+
+Live: the same three agents in a cluster with 100 and with 20,000 namespaces: requests (counted in
+the API server's audit log) and the audit's peak memory. Baseline of the same run: a client that
+lists the namespaces, which is what the audit must never do.
+
+    python bench/scale.py [--small]      table on the screen, JSON in bench/results/scale.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import yaml
+from fleets import daemon_sets, rbac
+from results import show, write
+
+from watchbudget.cost.calibration import load_calibration
+from watchbudget.demand.catalogue import load_catalogue
+from watchbudget.inventory import manifests
+from watchbudget.localcluster.cluster import LocalCluster
+from watchbudget.policy.default_budget import default_budget
+from watchbudget.policy.judge import judge
+
+RUNS = 3
+
+
+def seconds(function: Any) -> tuple[float, Any]:  # noqa: ANN401 - any call, any value
+    """The fastest of a few runs, and what it returned: the least disturbed one."""
+    best, value = float("inf"), None
+    for _ in range(RUNS):
+        start = time.perf_counter()
+        value = function()
+        best = min(best, time.perf_counter() - start)
+    return best, value
+
+
+def offline(count: int, rbac_objects: int) -> dict[str, Any]:
+    """Parse and judge fleets of half, one and two times `count` DaemonSets."""
+    rows = []
+    for number in (count // 2, count, count * 2):
+        text = "---\n".join([*daemon_sets(number), *rbac(count * 2, rbac_objects)])
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "fleet.yaml"
+            path.write_text(text)
+            library, _ = seconds(lambda: list(yaml.load_all(text, Loader=yaml.CSafeLoader)))  # noqa: B023, S506
+            parse, fleet = seconds(lambda: manifests.load([path]))  # noqa: B023
+        catalogue, calibration = load_catalogue(), load_calibration()
+        budgets = (default_budget(),)
+        took, audit = seconds(
+            lambda: judge(fleet, budgets, today=date(2026, 1, 1), catalogue=catalogue, calibration=calibration)  # noqa: B023
+        )
+        assert len(audit.judgements) == number
+        rows.append(
+            {
+                "daemonSets": number,
+                "rbacObjects": rbac_objects,
+                "megabytes": len(text) / 1e6,
+                "yamlLibrarySeconds": library,
+                "parseSeconds": parse,
+                "judgeSeconds": took,
+                "judgeMillisecondsPerDaemonSet": took / number * 1000,
+            }
+        )
+    return {"rows": rows, "judgeGrowthForTwiceTheDaemonSets": rows[2]["judgeSeconds"] / rows[1]["judgeSeconds"]}
+
+
+_CHILD = """
+import resource, runpy, sys
+sys.argv = sys.argv[1:]
+try:
+    runpy.run_module("watchbudget", run_name="__main__")
+except SystemExit as end:
+    code = end.code
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr)
+sys.exit(code)
+"""
+
+
+def live(sizes: tuple[int, int]) -> dict[str, Any]:
+    """Audit one cluster at two sizes; requests and peak memory of each audit."""
+    agents = (Path(__file__).parent.parent / "operator/watchbudget/cli/demo_agents.yaml").read_text()
+    rows = []
+    with LocalCluster() as cluster:
+        cluster.add_nodes(50)
+        cluster.apply(agents)
+        for size in sizes:
+            cluster.seed(namespaces=size, network_policies_per_namespace=1)
+            time.sleep(25)  # the API server counts its objects only now and then
+            before = len(cluster.audit_log.read_bytes())
+            argv = ["watchbudget", "audit", "--kubeconfig", str(cluster.kubeconfig), "-o", "json"]
+            done = subprocess.run(
+                [sys.executable, "-c", _CHILD, *argv], capture_output=True, text=True, check=False
+            )
+            assert done.returncode == 0, done.stderr
+            lines = cluster.audit_log.read_bytes()[before:].decode().splitlines()
+            events = [json.loads(line) for line in lines]
+            ours = [event for event in events if event["userAgent"].startswith("watchbudget")]
+            lister = subprocess.run(
+                [sys.executable, __file__, "--list-namespaces", str(cluster.kubeconfig)],
+                capture_output=True,
+                text=True,
+                check=True,
+            )
+            rows.append(
+                {
+                    "namespaces": size,
+                    "censusNamespaces": json.loads(done.stdout)["census"][0]["objects"],
+                    "requests": len(ours),
+                    "peakBytes": int(done.stderr.split()[-1]) * 1024,
+                    "listingClientPeakBytes": int(lister.stdout) * 1024,
+                }
+            )
+    return {
+        "rows": rows,
+        "peakGrowth": rows[1]["peakBytes"] / rows[0]["peakBytes"],
+        "listingClientPeakGrowth": rows[1]["listingClientPeakBytes"] / rows[0]["listingClientPeakBytes"],
+    }
+
+
+def list_namespaces(kubeconfig: str) -> None:
+    """The baseline: a client that lists every namespace, as a cache does; prints its peak memory in KiB."""
+    import kubernetes  # noqa: PLC0415 - only the baseline's process loads it
+
+    kubernetes.config.load_kube_config(kubeconfig)
+    items = kubernetes.client.ApiClient().call_api(  # type: ignore[attr-defined]
+        "GET", "/api/v1/namespaces", auth_settings=["BearerToken"], response_type="object"
+    )
+    assert items
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+
+
+def main() -> None:
+    """Run both halves, print the tables, write the figures."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--small", action="store_true", help="a tenth of everything, to see that it runs")
+    parser.add_argument("--list-namespaces", metavar="KUBECONFIG", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.list_namespaces:
+        list_namespaces(arguments.list_namespaces)
+        return
+    scale = 10 if arguments.small else 1
+    figures = {"offline": offline(1000 // scale, 20_000 // scale), "live": live((100, 20_000 // scale))}
+    show(
+        "Offline: parse and judge",
+        ["DaemonSets", "RBAC objects", "YAML, MB", "YAML library s", "parse s", "judge s", "judge ms/DaemonSet"],
+        [
+            [
+                f"{row['daemonSets']:,}",
+                f"{row['rbacObjects']:,}",
+                f"{row['megabytes']:.1f}",
+                f"{row['yamlLibrarySeconds']:.2f}",
+                f"{row['parseSeconds']:.2f}",
+                f"{row['judgeSeconds']:.3f}",
+                f"{row['judgeMillisecondsPerDaemonSet']:.3f}",
+            ]
+            for row in figures["offline"]["rows"]
+        ],
+    )
+    show(
+        "Live: the same agents, more namespaces",
+        ["namespaces", "in the census", "requests", "audit's peak MiB", "peak MiB of a client that lists them"],
+        [
+            [
+                f"{row['namespaces']:,}",
+                f"{row['censusNamespaces']:,}",
+                f"{row['requests']}",
+                f"{row['peakBytes'] / 2**20:.1f}",
+                f"{row['listingClientPeakBytes'] / 2**20:.1f}",
+            ]
+            for row in figures["live"]["rows"]
+        ],
+    )
+    print(f"judge, twice the DaemonSets: x{figures['offline']['judgeGrowthForTwiceTheDaemonSets']:.2f}")
+    print(f"live peak memory, {200 // scale} times the namespaces: x{figures['live']['peakGrowth']:.3f}")
+    print(f"written to {write('scale', figures)}")
+
+
+if __name__ == "__main__":
+    main()
