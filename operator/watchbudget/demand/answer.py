@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from watchbudget.demand.catalogue_model import Case, Per, ResourceClaim
 from watchbudget.demand.conditions import Facts, Possible, possible_cases
@@ -50,7 +50,8 @@ def _of_components(claim: ResourceClaim, per: Per, facts: Facts) -> Answer:
     gaps = f" (not read: {'; '.join(found.hidden[:3])})" if found.hidden else ""
     if not found.found and not components:
         if found.hidden:
-            return _answer(per.unseen, claim, per.unseen.reason + gaps)
+            unseen = _of_possible(possible_cases(per.unseen, facts), claim)
+            return replace(unseen, reason=unseen.reason + gaps) if unseen.watches is not Watches.NO else unseen
         return _of_possible(possible_cases(per.bare, facts), claim)
     judged = [(component, _judge(component, claim, facts)) for component in components]
     total = _sum(judged, claim) if judged else _answer(per.none, claim, per.none.reason)

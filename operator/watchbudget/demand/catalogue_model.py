@@ -62,7 +62,9 @@ class VersionRange(_Model):
     @model_validator(mode="before")
     @classmethod
     def _from_text(cls, value: object) -> object:
-        return {"text": value} if isinstance(value, str) else value
+        if not isinstance(value, str):
+            raise ValueError(f"{value!r} is not a bound such as '>=0.50.0' or '<6.8'")  # noqa: TRY004 - pydantic's
+        return {"text": value}
 
     @field_validator("text")
     @classmethod
@@ -164,7 +166,11 @@ def _total(cases: tuple[Case, ...]) -> tuple[Case, ...]:
     return cases
 
 
-_Cases = Annotated[tuple[Case, ...], Field(min_length=1)]
+_Cases = Annotated[
+    tuple[Case, ...],
+    Field(min_length=1),
+    BeforeValidator(lambda value: [value] if isinstance(value, dict) else value),
+]
 
 
 class Per(_Model):
@@ -178,7 +184,7 @@ class Per(_Model):
     reader: str
     component: Annotated[_Words, Field(min_length=1)]
     none: Case
-    unseen: Case
+    unseen: _Cases
     bare: _Cases
 
     @field_validator("reader")
@@ -188,9 +194,9 @@ class Per(_Model):
             raise ValueError(f"no reader {reader!r}; there are {', '.join(sorted(READERS))}")
         return reader
 
-    @field_validator("bare")
+    @field_validator("unseen", "bare")
     @classmethod
-    def _bare_total(cls, cases: tuple[Case, ...]) -> tuple[Case, ...]:
+    def _cases_total(cls, cases: tuple[Case, ...]) -> tuple[Case, ...]:
         return _total(cases)
 
 

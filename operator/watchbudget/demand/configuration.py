@@ -18,7 +18,7 @@ _UNRELATED = frozenset({"kube-root-ca.crt", "openshift-service-ca.crt", "kuberne
 """ConfigMaps known to hold no agent configuration: the cluster's CA bundles, and the API server's
 address for network plugins (https://docs.tigera.io/calico/latest/operations/ebpf/enabling-ebpf)."""
 
-_REFERENCE = re.compile(r"\$(?:\((?P<k8s>\w+)\)|\{(?:env:)?(?P<name>\w+)(?::?-?(?P<default>[^${}]*))?\})")
+_REFERENCE = re.compile(r"\$(?:\((?P<k8s>\w+)\)|\{(?:env:)?(?P<name>\w+)(?:(?::-?|-)(?P<default>[^${}]*))?\})")
 _TEMPLATE = re.compile(r"\$[({]|#\{|\{\{")
 
 
@@ -91,7 +91,7 @@ class Configuration:
         return Setting(hidden="; ".join(missing) or None)
 
     def resolve(self, value: str, where: str) -> Setting:
-        """Replace references to the environment: `$(NAME)`, `${NAME}`, `${NAME:-default}`, `${env:NAME}`.
+        """Replace references to the environment: `$(NAME)`, `${NAME}`, `${env:NAME}`, `${NAME:-default}` and the like.
 
         A value with any other template in it, or with a variable that is hidden, is hidden.
         """
@@ -100,6 +100,8 @@ class Configuration:
             variable = (self.env or {}).get(found["k8s"] or found["name"])
             if variable is not None:
                 return variable
+            if self.hidden_env:
+                return Setting(hidden=self.hidden_env)
             if found["default"] is not None:
                 return Setting(found["default"], where)
         if _TEMPLATE.search(value):

@@ -12,7 +12,7 @@ Version = tuple[int, ...]
 
 # A release, with anything after it that images add to their tags ("-debian-1.2", "_fips", "+build").
 # One bare number is not a version: `:7` or `:20240131` say too little to compare.
-_TAG = re.compile(r"v?(\d{1,9}(?:\.\d{1,9}){1,3})(?![\d.])")
+_TAG = re.compile(r"v?(\d{1,9}(?:\.\d{1,9}){1,3})(?!\d)")
 
 
 def parse_version(text: str) -> Version | None:
