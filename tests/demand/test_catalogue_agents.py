@@ -61,6 +61,9 @@ def test_calico_s_typha_service_is_read_from_its_config_map():
 def test_with_typha_the_reason_says_that_memory_still_grows():
     found = demand(daemon_set(container(CALICO, env=KDD | {"FELIX_TYPHAK8SSERVICENAME": "t"})))
     assert "memory grows" in found.reason
+    without = demand(daemon_set(container(CALICO, env=KDD)))
+    assert without.narrowing is not None
+    assert without.narrowing.frees_memory is False
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,7 @@ def _of_components(claim: ResourceClaim, per: Per, facts: Facts) -> Answer:
     if not found.found and not components:
         if found.hidden:
             unseen = _of_possible(possible_cases(per.unseen, facts), claim)
-            return replace(unseen, reason=unseen.reason + gaps) if unseen.watches is not Watches.NO else unseen
+            return unseen if unseen.watches is Watches.NO else replace(unseen, reason=unseen.reason + gaps)
         return _of_possible(possible_cases(per.bare, facts), claim)
     judged = [(component, _judge(component, claim, facts)) for component in components]
     total = _sum(judged, claim) if judged else _answer(per.none, claim, per.none.reason)

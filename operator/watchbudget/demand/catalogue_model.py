@@ -207,6 +207,7 @@ class NarrowingOption(_Model):
     since: str | None = None
     loses: tuple[str, ...] = Field((), description="Fields of its output, or functions, that go with it.")
     keeps_data: bool = Field(default=False, description="Nothing is lost.")
+    frees_memory: bool = Field(default=True, description="False: it spares the API server, not the node.")
     source: _Source
 
     @model_validator(mode="after")

@@ -18,7 +18,9 @@ _UNRELATED = frozenset({"kube-root-ca.crt", "openshift-service-ca.crt", "kuberne
 """ConfigMaps known to hold no agent configuration: the cluster's CA bundles, and the API server's
 address for network plugins (https://docs.tigera.io/calico/latest/operations/ebpf/enabling-ebpf)."""
 
-_REFERENCE = re.compile(r"\$(?:\((?P<k8s>\w+)\)|\{(?:env:)?(?P<name>\w+)(?:(?::-?|-)(?P<default>[^${}]*))?\})")
+_REFERENCE = re.compile(
+    r"\$(?:\((?P<k8s>\w+)\)|\{(?:env:)?(?P<name>\w+)(?:(?::-?|-)(?P<default>[^${}]*))?\})"
+)
 _TEMPLATE = re.compile(r"\$[({]|#\{|\{\{")
 
 
@@ -91,7 +93,7 @@ class Configuration:
         return Setting(hidden="; ".join(missing) or None)
 
     def resolve(self, value: str, where: str) -> Setting:
-        """Replace references to the environment: `$(NAME)`, `${NAME}`, `${env:NAME}`, `${NAME:-default}` and the like.
+        """Replace a reference to the environment: `$(NAME)`, `${NAME}`, `${env:NAME}`, `${NAME:-default}`.
 
         A value with any other template in it, or with a variable that is hidden, is hidden.
         """

@@ -88,4 +88,6 @@ def _who(recognised: Recognised) -> str:
 
 def _narrowing(claim: ResourceClaim) -> Narrowing | None:
     option = claim.narrowing
-    return Narrowing(option.option, option.since, option.loses, option.source) if option else None
+    if option is None:
+        return None
+    return Narrowing(option.option, option.since, option.loses, option.source, option.frees_memory)

@@ -64,12 +64,17 @@ class Grant:
 
 @dataclass(frozen=True, slots=True)
 class Narrowing:
-    """The agent's own way to watch less: option, since which version, and what is lost then."""
+    """The agent's own way to watch less: option, since which version, and what is lost then.
+
+    `frees_memory` is False where it only moves the watch: Calico's Typha spares the API
+    server, but every pod goes on holding what Typha sends it.
+    """
 
     option: str
     since: str | None = None
     lost_fields: tuple[str, ...] = ()
     source: str | None = None
+    frees_memory: bool = True
 
 
 @dataclass(frozen=True, slots=True)
