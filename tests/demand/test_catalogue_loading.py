@@ -94,6 +94,12 @@ def test_an_own_entry_wins_even_where_a_built_in_one_is_more_specific(tmp_path: 
         ),
         ("stack: client-go-streaming", "stack: go", "stacks[0].stack", "client-go-streaming"),
         ('source: "https://git.example.org/shipper/go.mod"', "since: 1.0.0", "stacks[0]", "source"),
+        (
+            "{option: --no-labels,",
+            "{option: --no-labels, since: last year,",
+            "narrowing.since",
+            "not a version",
+        ),
         ("agent: our-shipper", "agent: Our Shipper", "agent", "pattern"),
     ],
 )

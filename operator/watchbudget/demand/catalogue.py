@@ -15,7 +15,8 @@ from pathlib import Path
 import yaml
 from pydantic import ValidationError
 
-from watchbudget.demand.catalogue_model import Entry, Sign
+from watchbudget.demand.catalogue_conditions import Sign
+from watchbudget.demand.catalogue_model import Entry
 from watchbudget.demand.images import Image
 from watchbudget.inventory.fleet import Container, DaemonSet
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from watchbudget.demand.catalogue_model import Case, Condition, Lookup
+from watchbudget.demand.catalogue_conditions import Condition, Lookup
+from watchbudget.demand.catalogue_model import Case
 from watchbudget.demand.configuration import Configuration, Setting
 from watchbudget.demand.images import Version, parse_version
 
