@@ -98,8 +98,10 @@ class ApiClient:
         )
         try:
             response = self._send(method, path, payload, sent)
-        except (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError):
-            # A kept connection may have been closed since; one that was just opened has no such excuse.
+        except (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError, ssl.SSLEOFError):
+            # The server closes connections that were idle for long, and all that are kept are of one age;
+            # one that was just opened has no such excuse.
+            self.close()
             response = self._send(method, path, payload, sent)
         if check and response.status >= 400:
             raise ApiError(method, path, response.status, response.body)
