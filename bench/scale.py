@@ -21,13 +21,14 @@ import sys
 import tempfile
 import time
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import yaml
+
 from fleets import daemon_sets, rbac
 from results import show, write
-
 from watchbudget.cost.calibration import load_calibration
 from watchbudget.demand.catalogue import load_catalogue
 from watchbudget.inventory import manifests
@@ -50,20 +51,26 @@ def seconds(function: Any) -> tuple[float, Any]:  # noqa: ANN401 - any call, any
 
 def offline(count: int, rbac_objects: int) -> dict[str, Any]:
     """Parse and judge fleets of half, one and two times `count` DaemonSets."""
+    judged = partial(
+        judge,
+        budgets=(default_budget(),),
+        today=date(2026, 1, 1),
+        catalogue=load_catalogue(),
+        calibration=load_calibration(),
+    )
     rows = []
     for number in (count // 2, count, count * 2):
         text = "---\n".join([*daemon_sets(number), *rbac(count * 2, rbac_objects)])
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "fleet.yaml"
             path.write_text(text)
-            library, _ = seconds(lambda: list(yaml.load_all(text, Loader=yaml.CSafeLoader)))  # noqa: B023, S506
+            library, _ = seconds(lambda: list(yaml.load_all(text, Loader=yaml.CSafeLoader)))  # noqa: B023
             parse, fleet = seconds(lambda: manifests.load([path]))  # noqa: B023
-        catalogue, calibration = load_catalogue(), load_calibration()
-        budgets = (default_budget(),)
-        took, audit = seconds(
-            lambda: judge(fleet, budgets, today=date(2026, 1, 1), catalogue=catalogue, calibration=calibration)  # noqa: B023
-        )
-        assert len(audit.judgements) == number
+        took, audit = seconds(partial(judged, fleet))
+        if len(audit.judgements) != number:
+            raise SystemExit(
+                f"{number} DaemonSets made, {len(audit.judgements)} judged: the figures mean nothing"
+            )
         rows.append(
             {
                 "daemonSets": number,
@@ -75,7 +82,10 @@ def offline(count: int, rbac_objects: int) -> dict[str, Any]:
                 "judgeMillisecondsPerDaemonSet": took / number * 1000,
             }
         )
-    return {"rows": rows, "judgeGrowthForTwiceTheDaemonSets": rows[2]["judgeSeconds"] / rows[1]["judgeSeconds"]}
+    return {
+        "rows": rows,
+        "judgeGrowthForTwiceTheDaemonSets": rows[2]["judgeSeconds"] / rows[1]["judgeSeconds"],
+    }
 
 
 _CHILD = """
@@ -105,7 +115,8 @@ def live(sizes: tuple[int, int]) -> dict[str, Any]:
             done = subprocess.run(
                 [sys.executable, "-c", _CHILD, *argv], capture_output=True, text=True, check=False
             )
-            assert done.returncode == 0, done.stderr
+            if done.returncode:
+                raise SystemExit(f"the audit failed: {done.stderr}")
             lines = cluster.audit_log.read_bytes()[before:].decode().splitlines()
             events = [json.loads(line) for line in lines]
             ours = [event for event in events if event["userAgent"].startswith("watchbudget")]
@@ -139,7 +150,8 @@ def list_namespaces(kubeconfig: str) -> None:
     items = kubernetes.client.ApiClient().call_api(  # type: ignore[attr-defined]
         "GET", "/api/v1/namespaces", auth_settings=["BearerToken"], response_type="object"
     )
-    assert items
+    if not items:
+        raise SystemExit("the baseline listed nothing: the comparison means nothing")
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 
 
@@ -156,7 +168,15 @@ def main() -> None:
     figures = {"offline": offline(1000 // scale, 20_000 // scale), "live": live((100, 20_000 // scale))}
     show(
         "Offline: parse and judge",
-        ["DaemonSets", "RBAC objects", "YAML, MB", "YAML library s", "parse s", "judge s", "judge ms/DaemonSet"],
+        [
+            "DaemonSets",
+            "RBAC objects",
+            "YAML, MB",
+            "YAML library s",
+            "parse s",
+            "judge s",
+            "judge ms/DaemonSet",
+        ],
         [
             [
                 f"{row['daemonSets']:,}",
@@ -172,7 +192,13 @@ def main() -> None:
     )
     show(
         "Live: the same agents, more namespaces",
-        ["namespaces", "in the census", "requests", "audit's peak MiB", "peak MiB of a client that lists them"],
+        [
+            "namespaces",
+            "in the census",
+            "requests",
+            "audit's peak MiB",
+            "peak MiB of a client that lists them",
+        ],
         [
             [
                 f"{row['namespaces']:,}",

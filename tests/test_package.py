@@ -9,8 +9,8 @@ import sysconfig
 from pathlib import Path
 
 from click.testing import CliRunner
-from conftest import ROOT
 
+from conftest import ROOT
 from watchbudget import __version__
 from watchbudget.cli.main import cli
 
@@ -39,8 +39,10 @@ def test_both_console_scripts_start():
 
 
 def test_help_imports_no_kubernetes_client():
-    code = "import sys; from watchbudget.cli.main import cli; cli(['--help'], standalone_mode=False); " \
+    code = (
+        "import sys; from watchbudget.cli.main import cli; cli(['--help'], standalone_mode=False); "
         "sys.exit('kubernetes' in sys.modules or 'pydantic' in sys.modules)"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "audit" in done.stdout

@@ -48,9 +48,15 @@ BAD_FILES = {
     "exploding anchors": (EXPLODING, ["bad.yaml", "document 1", "alias"]),
     "binary": (bytes(range(256)) * 64, ["bad.yaml"]),
     "not UTF-8": ("kind: Résumé".encode("latin-1"), ["bad.yaml"]),
-    "a list for metadata": (GOOD.replace("{name: good, namespace: logging}", "[1, 2]"), ["bad.yaml", "metadata"]),
+    "a list for metadata": (
+        GOOD.replace("{name: good, namespace: logging}", "[1, 2]"),
+        ["bad.yaml", "metadata"],
+    ),
     "no name": (GOOD.replace("name: good, ", ""), ["bad.yaml", "metadata.name"]),
-    "helm template": ("kind: DaemonSet\nmetadata: {{ include \"x\" . }}\n  y: z\n", ["bad.yaml", "helm template"]),
+    "helm template": (
+        'kind: DaemonSet\nmetadata: {{ include "x" . }}\n  y: z\n',
+        ["bad.yaml", "helm template"],
+    ),
 }
 
 
@@ -86,7 +92,9 @@ def test_a_wrong_type_names_file_document_object_and_field(tmp_path: Path, field
 
 
 def test_a_bad_container_field_is_named_with_its_index(tmp_path: Path):
-    bad = GOOD.replace('image: "example.com/good:1"', "image: 7, args: {a: b}, resources: {limits: {memory: lots}}")
+    bad = GOOD.replace(
+        'image: "example.com/good:1"', "image: 7, args: {a: b}, resources: {limits: {memory: lots}}"
+    )
     result = audit("-f", str(folder_with(tmp_path, "bad.yaml", bad.replace("good", "bad"))), "-o", "json")
     assert result.exit_code == 2
     for field in ("image", "args", "resources.limits.memory"):
@@ -100,9 +108,15 @@ def test_an_empty_file_is_no_error(tmp_path: Path):
 
 
 def test_a_fifty_megabyte_file_does_not_stop_the_audit(tmp_path: Path):
-    noise = "---\nkind: ConfigMap\napiVersion: v1\nmetadata: {name: big}\ndata: {x: '" + "y" * 5_000_000 + "'}\n"
-    result = audit("-f", str(folder_with(tmp_path, "big.yaml", noise * 10 + "---\n" + GOOD.replace("good", "last"))),
-                   "-o", "json")
+    noise = (
+        "---\nkind: ConfigMap\napiVersion: v1\nmetadata: {name: big}\ndata: {x: '" + "y" * 5_000_000 + "'}\n"
+    )
+    result = audit(
+        "-f",
+        str(folder_with(tmp_path, "big.yaml", noise * 10 + "---\n" + GOOD.replace("good", "last"))),
+        "-o",
+        "json",
+    )
     assert "good" in names(result)
     # either it was read to its end, or the error says which file is too large
     assert "last" in names(result) or (result.exit_code == 2 and "big.yaml" in result.stderr)
@@ -140,7 +154,9 @@ def test_a_budget_with_a_bad_field_names_it(tmp_path: Path):
     assert "spec.enforcement.action" in result.stderr
 
 
-@pytest.mark.parametrize("value", ["namespaces", "namespaces=", "namespaces=-1", "namespaces=5:huge", "=5", "a.=5"])
+@pytest.mark.parametrize(
+    "value", ["namespaces", "namespaces=", "namespaces=-1", "namespaces=5:huge", "=5", "a.=5"]
+)
 def test_a_bad_objects_option_shows_how_to_write_it(value: str):
     result = audit("-f", "-", "--objects", value, stdin=GOOD)
     assert result.exit_code == 2

@@ -36,7 +36,8 @@ def err() -> Console:
 class Progress(Protocol):
     """Called with a stage in words, how much is done and, where known, of how much."""
 
-    def __call__(self, stage: str, done: int = 0, total: int | None = None) -> None: ...
+    def __call__(self, stage: str, done: int = 0, total: int | None = None) -> None:
+        """Show it."""
 
 
 @contextmanager
@@ -53,7 +54,7 @@ def progress() -> Iterator[Progress]:
         nonlocal last
         if time.monotonic() - last >= _QUIET_SECONDS:
             last = time.monotonic()
-            print(_line(stage, done, total), file=sys.stderr, flush=True)  # noqa: T201 - stderr is its place
+            print(_line(stage, done, total), file=sys.stderr, flush=True)
 
     yield report
 

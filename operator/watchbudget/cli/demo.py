@@ -9,13 +9,13 @@ import click
 from rich.console import Console
 from rich.rule import Rule
 
-from watchbudget.cli import audit as audit_command
 from watchbudget.cli.console import err, out, progress
 from watchbudget.cli.query import Query, run
 from watchbudget.localcluster.cluster import LocalCluster
 from watchbudget.localcluster.errors import LocalClusterError
 from watchbudget.localcluster.progress import stderr_progress
 from watchbudget.report.explain import explain
+from watchbudget.report.html import render_html
 from watchbudget.report.table import render_table
 
 __all__ = ["command"]
@@ -23,8 +23,12 @@ __all__ = ["command"]
 
 @click.command("demo")
 @click.option("--nodes", type=click.IntRange(1, 2000), default=50, show_default=True, help="KWOK nodes.")
-@click.option("--namespaces", type=click.IntRange(1, 50_000), default=2000, show_default=True, help="Tenants.")
-@click.option("--html", type=click.Path(path_type=Path, dir_okay=False), help="Write the HTML report there, too.")
+@click.option(
+    "--namespaces", type=click.IntRange(1, 50_000), default=2000, show_default=True, help="Tenants."
+)
+@click.option(
+    "--html", type=click.Path(path_type=Path, dir_okay=False), help="Write the HTML report there, too."
+)
 def command(*, nodes: int, namespaces: int, html: Path | None) -> None:
     """See it work: a real control plane, three agents, one audit.
 
@@ -43,7 +47,10 @@ def command(*, nodes: int, namespaces: int, html: Path | None) -> None:
 
 
 def _fill(cluster: LocalCluster, nodes: int, namespaces: int, console: Console) -> None:
-    _step(console, f"A real control plane, Kubernetes {cluster.version}, with {nodes} nodes and {namespaces:,} tenants")
+    _step(
+        console,
+        f"A real control plane, Kubernetes {cluster.version}, with {nodes} nodes and {namespaces:,} tenants",
+    )
     cluster.add_nodes(nodes)
     cluster.seed(namespaces=namespaces, network_policies_per_namespace=1)
     console.print("Each tenant is a namespace with one network policy.")
@@ -51,7 +58,11 @@ def _fill(cluster: LocalCluster, nodes: int, namespaces: int, console: Console) 
     manifest = files("watchbudget.cli").joinpath("demo_agents.yaml").read_text(encoding="utf-8")
     applied = cluster.apply(manifest).stdout.splitlines()
     console.print("\n".join(line for line in applied if "daemonset" in line), markup=False)
-    for name, namespace in (("vector", "logging"), ("calico-node", "kube-system"), ("node-exporter", "monitoring")):
+    for name, namespace in (
+        ("vector", "logging"),
+        ("calico-node", "kube-system"),
+        ("node-exporter", "monitoring"),
+    ):
         cluster.kubectl("rollout", "status", f"daemonset/{name}", "-n", namespace, "--timeout=60s")
     cluster.wait_for_census("namespaces", namespaces)
 
@@ -66,14 +77,14 @@ def _audit(cluster: LocalCluster, console: Console, html: Path | None) -> None:
     _step(console, f"watchbudget explain ds/{worst.daemon_set.name} -n {worst.daemon_set.namespace}")
     console.print(explain(worst, audit))
     if html:
-        html.write_text(audit_command.render_html(audit, judged), encoding="utf-8")
+        html.write_text(render_html(audit, judged), encoding="utf-8")
         err().print(f"Report written to {html}", markup=False)
 
 
 def _next_step(console: Console) -> None:
     _step(console, "Next")
     console.print(
-        "The control plane is gone again. Now your own cluster, read-only and with nothing installed in it:\n\n"
+        "The control plane is gone again. Now your own cluster, read-only, nothing installed in it:\n\n"
         "  watchbudget audit                          what your agents cost today\n"
         "  watchbudget what-if                        and at 2, 5, 10 times the namespaces\n"
         "  watchbudget audit -o html > report.html    with charts",

@@ -48,7 +48,9 @@ def _find(audit: Audit, name: str) -> Judgement:
     titles = sorted("/".join(judgement.daemon_set.key) for judgement in audit.judgements)
     if found:
         several = ", ".join(sorted("/".join(judgement.daemon_set.key) for judgement in found))
-        raise click.ClickException(f"{short} is several DaemonSets: {several}; name one of them as NAMESPACE/NAME")
+        raise click.ClickException(
+            f"{short} is several DaemonSets: {several}; name one of them as NAMESPACE/NAME"
+        )
     near = difflib.get_close_matches(wanted, titles, n=3, cutoff=0.4) or titles[:5]
     known = f"; did you mean {', '.join(near)}?" if near else "; there are none at all"
     raise click.ClickException(f"no DaemonSet {wanted}{known}")

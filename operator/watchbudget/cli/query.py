@@ -6,7 +6,7 @@ question can ask the next one by changing one word.
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -17,23 +17,18 @@ import click
 
 from watchbudget.api.budget import BudgetError, WatchBudget, parse_budget
 from watchbudget.api.quantity import parse_quantity
-from watchbudget.api.resources import DEFAULT_WATCHED, NAMESPACES, NETWORK_POLICIES, GroupResource
+from watchbudget.api.resources import DEFAULT_WATCHED, NETWORK_POLICIES, GroupResource
 from watchbudget.cli.console import Progress
 from watchbudget.cost.calibration import load_calibration
 from watchbudget.demand.catalogue import CatalogueError, load_catalogue
 from watchbudget.inventory import manifests
+from watchbudget.inventory.census import OTHER_STORED_BYTES, TYPICAL_STORED_BYTES
 from watchbudget.inventory.fleet import Census, Fleet, Problem, ResourceCensus, Source
 from watchbudget.policy.default_budget import default_budget
 from watchbudget.policy.judge import judge
 from watchbudget.policy.model import Audit
 
 __all__ = ["Query", "fleet_options", "run"]
-
-TYPICAL_STORED_BYTES: Mapping[GroupResource, int] = {NAMESPACES: 1090, NETWORK_POLICIES: 430}
-"""Stored size of an object where only a count is given: those of docs/benchmarks.md's calibration."""
-
-OTHER_STORED_BYTES = 1000
-"""The same for any other resource: a round figure, and flagged as assumed."""
 
 ASSUMED_OBJECTS = 1000
 """Objects per resource where manifests are audited and no count is given."""
@@ -58,7 +53,7 @@ class Query:
     catalogue: tuple[Path, ...] = ()
 
 
-class _Objects(click.ParamType):
+class _Objects(click.ParamType[tuple[GroupResource, int, int | None]]):
     name = "RESOURCE=N[:BYTES]"
 
     def convert(
@@ -67,18 +62,16 @@ class _Objects(click.ParamType):
         param: click.Parameter | None,
         ctx: click.Context | None,
     ) -> tuple[GroupResource, int, int | None]:
-        name, equals, figures = str(value).partition("=")
+        name, _, figures = str(value).partition("=")
         count, colon, size = figures.partition(":")
+        how = "write it like namespaces=20000 or namespaces=20000:2Ki"
+        if not count.isdecimal():
+            self.fail(f"{value!r} names no number of objects; {how}", param, ctx)
         try:
-            if not equals:
-                raise ValueError("there is no '='")
             resource = NETWORK_POLICIES if name == NETWORK_POLICIES.resource else GroupResource.parse(name)
-            number = int(count.replace(",", "").replace("_", ""))
-            if number < 0:
-                raise ValueError(f"{number} objects are fewer than none")
-            return resource, number, parse_quantity(size) if colon else None
+            return resource, int(count), parse_quantity(size) if colon else None
         except ValueError as error:
-            self.fail(f"{value!r}: {error}; write it like namespaces=20000 or namespaces=20000:2Ki", param, ctx)
+            self.fail(f"{value!r}: {error}; {how}", param, ctx)
 
 
 def fleet_options(function: _F) -> _F:
@@ -143,7 +136,7 @@ def fleet_options(function: _F) -> _F:
                 "--objects",
                 type=_Objects(),
                 multiple=True,
-                help="Price for this many objects, each of BYTES as stored (namespaces=20000:2Ki). Repeatable.",
+                help="Price for N objects, each of BYTES as stored (namespaces=20000:2Ki). Repeatable.",
             ),
             click.option(
                 "--budget",
@@ -179,13 +172,15 @@ def run(query: Query, report: Progress) -> tuple[Audit, Callable[[Fleet], Audit]
         budgets, found = _parse(fleet.budget_documents, strict=bool(query.files))
         problems += found
     budgets = budgets or (default_budget(),)
-    fleet = replace(_assume(fleet, query, _union(DEFAULT_WATCHED, budgets)), problems=(*fleet.problems, *problems))
+    fleet = replace(
+        _assume(fleet, query, _union(DEFAULT_WATCHED, budgets)), problems=(*fleet.problems, *problems)
+    )
     try:
         catalogue = load_catalogue(query.catalogue)
     except CatalogueError as error:
         raise click.ClickException(str(error)) from error
     calibration = load_calibration()
-    today = datetime.datetime.now(datetime.UTC).date()
+    today = dt.datetime.now(dt.UTC).date()
 
     def judged(other: Fleet) -> Audit:
         return judge(other, budgets, today=today, catalogue=catalogue, calibration=calibration)
@@ -194,7 +189,9 @@ def run(query: Query, report: Progress) -> tuple[Audit, Callable[[Fleet], Audit]
     return judged(fleet), judged
 
 
-def _union(resources: tuple[GroupResource, ...], budgets: tuple[WatchBudget, ...]) -> tuple[GroupResource, ...]:
+def _union(
+    resources: tuple[GroupResource, ...], budgets: tuple[WatchBudget, ...]
+) -> tuple[GroupResource, ...]:
     wanted = dict.fromkeys(resources)
     for budget in budgets:
         wanted.update(dict.fromkeys(budget.spec.watched()))
@@ -208,7 +205,9 @@ def _budgets_of_files(paths: tuple[Path, ...]) -> tuple[tuple[WatchBudget, ...],
     budgets, problems = _parse(fleet.budget_documents, strict=True)
     problems = (*fleet.problems, *problems)
     if not budgets:
-        reasons = "\n".join(f"  {problem}" for problem in problems) or "  it holds no object of kind WatchBudget"
+        reasons = (
+            "\n".join(f"  {problem}" for problem in problems) or "  it holds no object of kind WatchBudget"
+        )
         raise click.ClickException(f"no usable WatchBudget in {', '.join(map(str, paths))}:\n{reasons}")
     return budgets, problems
 
@@ -242,11 +241,16 @@ def _from_cluster(query: Query, resources: tuple[GroupResource, ...], report: Pr
             kubeconfig=str(query.kubeconfig) if query.kubeconfig else None,
             context=query.context,
             resources=resources,
+            known=tuple(resource for resource, (_, size) in (query.objects or {}).items() if size),
             namespaces=query.namespaces or None,
             progress=report,
         )
     except transport.ClusterError as error:
-        hint = "" if query.kubeconfig or query.context else "\nTo audit manifests instead: watchbudget audit -f FILE|DIR"
+        hint = (
+            ""
+            if query.kubeconfig or query.context
+            else "\nTo audit manifests instead: watchbudget audit -f FILE|DIR"
+        )
         raise click.ClickException(f"{error}{hint}") from error
 
 
@@ -266,7 +270,9 @@ def _assume(fleet: Fleet, query: Query, resources: tuple[GroupResource, ...]) ->
             entries.append(known)
         elif query.files:
             entries.append(
-                ResourceCensus(resource, ASSUMED_OBJECTS, ASSUMED_OBJECTS * typical, "assumed", bytes_assumed=True)
+                ResourceCensus(
+                    resource, ASSUMED_OBJECTS, ASSUMED_OBJECTS * typical, "assumed", bytes_assumed=True
+                )
             )
     daemon_sets = fleet.daemon_sets
     if query.nodes is not None:

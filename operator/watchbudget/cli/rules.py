@@ -15,7 +15,9 @@ __all__ = ["command"]
 
 @click.command("rules")
 @click.argument("rule", required=False, type=click.Choice([rule.id for rule in RULES]))
-@click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", help="How to print it.")
+@click.option(
+    "-o", "--output", type=click.Choice(["table", "json"]), default="table", help="How to print it."
+)
 def command(*, rule: str | None, output: str) -> None:
     """List the rules, or explain one.
 
@@ -28,7 +30,11 @@ def command(*, rule: str | None, output: str) -> None:
         click.echo(
             json.dumps(
                 [
-                    {"rule": item.id, "meaning": item.meaning, "highestDefaultAction": str(item.default_action)}
+                    {
+                        "rule": item.id,
+                        "meaning": item.meaning,
+                        "highestDefaultAction": str(item.default_action),
+                    }
                     for item in chosen
                 ],
                 indent=2,
@@ -41,4 +47,6 @@ def command(*, rule: str | None, output: str) -> None:
         for item in chosen:
             table.add_row(item.id, str(item.default_action), item.meaning)
         out().print(table)
-        click.echo("\nA rule acts as its budget says, up to the step shown; a budget can name it to go further.")
+        click.echo(
+            "\nA rule acts as its budget says, up to the step shown; a budget can name it to go further."
+        )

@@ -14,7 +14,7 @@ from watchbudget.report.what_if import grow, render_growth
 __all__ = ["command"]
 
 
-class _Factors(click.ParamType):
+class _Factors(click.ParamType[tuple[float, ...]]):
     name = "1,2,5,10"
 
     def convert(
@@ -36,10 +36,16 @@ class _Factors(click.ParamType):
 
 @click.command("what-if")
 @fleet_options
-@click.option("--grow", "factors", type=_Factors(), default=(1.0, 2.0, 5.0, 10.0), help="Times today's objects.")
+@click.option(
+    "--grow", "factors", type=_Factors(), default=(1.0, 2.0, 5.0, 10.0), help="Times today's objects."
+)
 @click.option("--grow-nodes", "node_factors", type=_Factors(), default=(1.0,), help="Times today's nodes.")
-@click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", help="How to print it.")
-def command(*, query: Query, factors: tuple[float, ...], node_factors: tuple[float, ...], output: str) -> None:
+@click.option(
+    "-o", "--output", type=click.Choice(["table", "json"]), default="table", help="How to print it."
+)
+def command(
+    *, query: Query, factors: tuple[float, ...], node_factors: tuple[float, ...], output: str
+) -> None:
     """Price the fleet at other node and object counts.
 
     Shows where a memory limit stops being enough. The chart is in `audit -o html`.

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from watchbudget.inventory.transport import Answer, Api
 
-__all__ = ["TYPICAL_STORED_BYTES", "Metrics", "count", "read_census", "read_metrics"]
+__all__ = ["OTHER_STORED_BYTES", "TYPICAL_STORED_BYTES", "Metrics", "count", "read_census", "read_metrics"]
 
 PAGE = 100
 """Objects on the page that a size is estimated from: large enough that the few small system
