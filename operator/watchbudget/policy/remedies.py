@@ -47,7 +47,11 @@ def _advice(demand: Demand, context: Context) -> str:
 def _option(demand: Demand, narrowing: Narrowing) -> str:
     agent = f"{demand.agent.title}: " if demand.agent else ""
     version = demand.agent.version if demand.agent else None
-    lost = f"lost then: {', '.join(narrowing.lost_fields)}" if narrowing.lost_fields else "nothing is lost"
+    lost = (
+        f"lost then: {', '.join(narrowing.lost_fields)}"
+        if narrowing.lost_fields
+        else "nothing is lost; what it frees on the nodes was not measured"
+    )
     if not narrowing.since:
         return f"{agent}set {narrowing.option} ({lost})."
     if version and _older(version, narrowing.since):

@@ -28,8 +28,8 @@ def _check(context: Context) -> Material | None:
         f"({format_bytes(need.base)} idle, {format_bytes(need.peak)} caches): it is killed, lists again, "
         "is killed again",
         Remedy(
-            f"Raise resources.limits.memory of {who} to {format_bytes(enough)} or more (the agent's other work "
-            "comes on top), or watch less.",
+            f"Raise resources.limits.memory of {who} to {format_bytes(enough)} or more (the agent's other "
+            "work comes on top), or watch less.",
             context.daemon_set.title,
             _patch(context.daemon_set, tight),
         ),
