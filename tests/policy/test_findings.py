@@ -1,4 +1,4 @@
-"""From a check to a finding: the ladder, overrides, kube-system, exemptions and their last day; the verdict."""
+"""From a check to a finding: the ladder, overrides, kube-system, exemptions and their end; the verdict."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_the_budgets_action_holds_up_to_the_rules_own_step(rule: Rule, action: s
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.id)
 @pytest.mark.parametrize("action", STEPS)
-@pytest.mark.parametrize("named", ("Off", *STEPS))
+@pytest.mark.parametrize("named", ["Off", *STEPS])
 def test_a_budget_that_names_a_rule_has_the_last_word(rule: Rule, action: str, named: str):
     of = budget(enforcement={"action": action, "rules": [{"name": rule.id, "action": named}]})
     assert action_of(rule, of, "logging") is Action.parse(named)

@@ -297,7 +297,7 @@ class TestAdmission:
             assert bench.judge_one(item, ledgers) == by_name[item.name]
 
     def test_a_new_one_adds_to_the_sums_and_a_changed_one_takes_its_own_place(self):
-        limited = budget(limits={"cacheTotal": "7Gi"})  # holds two of 3.4 GiB each, not three
+        limited = budget(limits={"cacheTotal": "8Gi"})  # holds two of 3.9 GiB each, not three
         there = declared("a"), declared("b")
         bench = self.judge(fleet(*there), limited)
         ledgers = bench.ledgers(map(bench.appraise, there))
