@@ -138,7 +138,7 @@ def test_a_budget_file_without_budget_says_so(tmp_path: Path):
     path = tmp_path / "budget.yaml"
     path.write_text(GOOD)
     result = audit("-f", str(path), "--budget", str(path))
-    assert result.exit_code != 0
+    assert result.exit_code == 2
     assert "no usable WatchBudget" in result.stderr
 
 
@@ -149,7 +149,7 @@ def test_a_budget_with_a_bad_field_names_it(tmp_path: Path):
         "spec: {limits: {cachePerPod: 64Mb}, enforcement: {action: Shout}}\n"
     )
     result = audit("-f", str(path), "--budget", str(path))
-    assert result.exit_code != 0
+    assert result.exit_code == 2
     assert "spec.limits.cachePerPod" in result.stderr
     assert "spec.enforcement.action" in result.stderr
 

@@ -11,13 +11,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
+import click
 from rich.console import Console
 
-__all__ = ["EXIT_CLEAN", "EXIT_FAILED", "EXIT_FINDINGS", "Progress", "err", "out", "progress"]
+__all__ = ["EXIT_CLEAN", "EXIT_FAILED", "EXIT_FINDINGS", "FailedError", "Progress", "err", "out", "progress"]
 
 EXIT_CLEAN = 0
 EXIT_FINDINGS = 1
 EXIT_FAILED = 2
+
+
+class FailedError(click.ClickException):
+    """The command could not do its work: the message says why and what to do; exit code 2."""
+
+    exit_code = EXIT_FAILED
+
 
 _QUIET_SECONDS = 2.0
 """How long something may take before a person wants to know that it still runs."""

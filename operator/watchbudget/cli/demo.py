@@ -9,7 +9,7 @@ import click
 from rich.console import Console
 from rich.rule import Rule
 
-from watchbudget.cli.console import err, out, progress
+from watchbudget.cli.console import FailedError, err, out, progress
 from watchbudget.cli.query import Query, run
 from watchbudget.localcluster.cluster import LocalCluster
 from watchbudget.localcluster.errors import LocalClusterError
@@ -42,7 +42,7 @@ def command(*, nodes: int, namespaces: int, html: Path | None) -> None:
             _fill(cluster, nodes, namespaces, console)
             _audit(cluster, console, html)
     except LocalClusterError as error:
-        raise click.ClickException(str(error)) from error
+        raise FailedError(str(error)) from error
     _next_step(console)
 
 

@@ -6,7 +6,7 @@ import difflib
 
 import click
 
-from watchbudget.cli.console import err, out, progress
+from watchbudget.cli.console import FailedError, err, out, progress
 from watchbudget.cli.query import Query, fleet_options, run
 from watchbudget.policy.model import Audit, Judgement
 from watchbudget.report.explain import explain
@@ -48,9 +48,7 @@ def _find(audit: Audit, name: str) -> Judgement:
     titles = sorted("/".join(judgement.daemon_set.key) for judgement in audit.judgements)
     if found:
         several = ", ".join(sorted("/".join(judgement.daemon_set.key) for judgement in found))
-        raise click.ClickException(
-            f"{short} is several DaemonSets: {several}; name one of them as NAMESPACE/NAME"
-        )
+        raise FailedError(f"{short} is several DaemonSets: {several}; name one of them as NAMESPACE/NAME")
     near = difflib.get_close_matches(wanted, titles, n=3, cutoff=0.4) or titles[:5]
     known = f"; did you mean {', '.join(near)}?" if near else "; there are none at all"
-    raise click.ClickException(f"no DaemonSet {wanted}{known}")
+    raise FailedError(f"no DaemonSet {wanted}{known}")

@@ -7,7 +7,9 @@ Kubernetes client to load.
 from __future__ import annotations
 
 import importlib
+import os
 import sys
+import traceback
 from pathlib import Path
 
 import click
@@ -15,6 +17,13 @@ import click
 from watchbudget import __version__
 
 __all__ = ["cli", "main"]
+
+_FAULT = 2
+"""As a failed audit: console.EXIT_FAILED, not imported so that completion stays quick."""
+
+_INTERRUPTED = 130
+_PIPE_CLOSED = 141
+"""128 + SIGINT and 128 + SIGPIPE, as shells report them."""
 
 _COMMANDS = {
     "audit": "Price every DaemonSet of a cluster or of manifests, and judge it.",
@@ -65,6 +74,28 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Run the command line; as a kubectl plugin under the name `kubectl watchbudget`."""
+    """Run the command line; as a kubectl plugin under the name `kubectl watchbudget`.
+
+    click's own ending is not used: it exits with 1 where a command was interrupted or failed by an
+    error of ours, and 1 says "findings" to whoever runs an audit in CI.
+    """
     called_as = Path(sys.argv[0]).name
-    cli.main(prog_name="kubectl watchbudget" if called_as.startswith("kubectl-") else "watchbudget")
+    name = "kubectl watchbudget" if called_as.startswith("kubectl-") else "watchbudget"
+    try:
+        sys.exit(cli.main(prog_name=name, standalone_mode=False))
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted", err=True)
+        sys.exit(_INTERRUPTED)
+    except BrokenPipeError:  # the reader has seen enough: `watchbudget audit | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(_PIPE_CLOSED)
+    except Exception:  # noqa: BLE001 - the last resort: an exit code that cannot be taken for findings
+        traceback.print_exc()
+        click.echo(
+            "This is a fault of watchbudget, not of your input: please report it with the lines above.",
+            err=True,
+        )
+        sys.exit(_FAULT)

@@ -18,7 +18,7 @@ import click
 from watchbudget.api.budget import BudgetError, WatchBudget, parse_budget
 from watchbudget.api.quantity import parse_quantity
 from watchbudget.api.resources import DEFAULT_WATCHED, NETWORK_POLICIES, GroupResource
-from watchbudget.cli.console import Progress
+from watchbudget.cli.console import FailedError, Progress
 from watchbudget.cost.calibration import load_calibration
 from watchbudget.demand.catalogue import CatalogueError, load_catalogue
 from watchbudget.inventory import manifests
@@ -162,7 +162,7 @@ def run(query: Query, report: Progress) -> tuple[Audit, Callable[[Fleet], Audit]
     """Read the fleet and judge it; the second value judges another fleet by the same budgets.
 
     Raises:
-        click.ClickException: the fleet, the budgets or the catalogue cannot be read at all.
+        FailedError: the fleet, the budgets or the catalogue cannot be read at all.
     """
     given, problems = _budgets_of_files(query.budgets)
     resources = _union(DEFAULT_WATCHED, given)
@@ -178,7 +178,7 @@ def run(query: Query, report: Progress) -> tuple[Audit, Callable[[Fleet], Audit]
     try:
         catalogue = load_catalogue(query.catalogue)
     except CatalogueError as error:
-        raise click.ClickException(str(error)) from error
+        raise FailedError(str(error)) from error
     calibration = load_calibration()
     today = dt.datetime.now(dt.UTC).date()
 
@@ -208,7 +208,7 @@ def _budgets_of_files(paths: tuple[Path, ...]) -> tuple[tuple[WatchBudget, ...],
         reasons = (
             "\n".join(f"  {problem}" for problem in problems) or "  it holds no object of kind WatchBudget"
         )
-        raise click.ClickException(f"no usable WatchBudget in {', '.join(map(str, paths))}:\n{reasons}")
+        raise FailedError(f"no usable WatchBudget in {', '.join(map(str, paths))}:\n{reasons}")
     return budgets, problems
 
 
@@ -251,7 +251,7 @@ def _from_cluster(query: Query, resources: tuple[GroupResource, ...], report: Pr
             if query.kubeconfig or query.context
             else "\nTo audit manifests instead: watchbudget audit -f FILE|DIR"
         )
-        raise click.ClickException(f"{error}{hint}") from error
+        raise FailedError(f"{error}{hint}") from error
 
 
 def _assume(fleet: Fleet, query: Query, resources: tuple[GroupResource, ...]) -> Fleet:
