@@ -128,6 +128,18 @@ def test_base_counts_each_watching_process_once() -> None:
     assert (one.base_bytes, two.base_bytes, unknown.base_bytes) == (go, go + java, go)
 
 
+def test_base_is_that_of_the_processes_that_watch_for_certain_where_any_does() -> None:
+    go = CALIBRATION.row("client-go-0.36-streaming").base_bytes
+    java = CALIBRATION.row("fabric8-7.9").base_bytes
+    unsure = demand(NETWORK_POLICIES, Watches.DEPENDS, container="b", stack="fabric8")
+    assert price(demand(container="a"), unsure).base_bytes == go
+    assert price(unsure).base_bytes == java
+
+
+def test_what_watches_keeps_at_least_one_copy() -> None:
+    assert price(demand(watchers=0)) == price(demand(watchers=1))
+
+
 def test_seats_follow_the_servers_version() -> None:
     few_large = census(namespaces=(50, 5_000_000))
     assert price(demand(), of=few_large).seats_per_start == 10
