@@ -196,7 +196,19 @@ def test_what_nobody_counted_is_said_not_left_out() -> None:
 
 
 def test_an_unknown_library_is_called_assumed() -> None:
-    assert "not known and taken for" in words(judgement("agent", demands=(demand(stack=None),)))
+    told = words(judgement("agent", demands=(demand(stack=None),)))
+    assert "ASSUMED: what its client library costs is not known. Priced as the nearest" in told
+
+
+def test_a_library_that_is_only_the_nearest_is_called_assumed_with_the_reason() -> None:
+    told = words(
+        judgement("agent", demands=(demand(stack="client-go-list", stack_assumed="it has its own"),))
+    )
+    assert "ASSUMED: what its client library costs is not known (it has its own)." in told
+
+
+def test_a_known_library_is_not_called_assumed() -> None:
+    assert "ASSUMED: what its client" not in words(judgement("agent", demands=(demand(stack="kube-rs"),)))
 
 
 def test_a_bill_of_another_calibration_is_told_without_its_factors() -> None:

@@ -91,7 +91,8 @@ def _line(
         list_bytes=watchers * stored,
         seats=watchers * seats_of_list(objects, stored, server_version),
         calibration=row.id,
-        assumed=assumed,
+        assumed=assumed or demand.stack_assumed is not None,
+        assumed_because=demand.stack_assumed,
         container=demand.agent.container if demand.agent else None,
         base_bytes=row.base_bytes,
     )

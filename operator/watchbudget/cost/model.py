@@ -28,7 +28,8 @@ class Line:
     list_bytes: int
     seats: int
     calibration: str  # id of the row of the calibration that was used
-    assumed: bool = False  # the client library is not known: the calibration's default row was used
+    assumed: bool = False  # the row is not known to be that of the agent's client library, only the nearest
+    assumed_because: str | None = None
     container: str | None = None  # the container that holds the cache, where the agent was recognised
     base_bytes: int = 0  # of the process that holds the cache, before it caches anything
 

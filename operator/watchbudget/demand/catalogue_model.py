@@ -160,11 +160,11 @@ class Entry(Model):
         """What the entry says of a resource; None where it says nothing."""
         return self.resources.get(str(resource))
 
-    def stack(self, version: Version | None) -> str | None:
+    def stack(self, version: Version | None) -> StackRow | None:
         """The client stack of a release; of the newest where the version is unknown."""
-        best: tuple[Version, str] | None = None
+        best: tuple[Version, StackRow] | None = None
         for row in self.stacks:
             since = parse_version(row.since or "") or ()
             if (version is None or since <= version) and (best is None or since >= best[0]):
-                best = (since, row.stack)
-        return best[1] if best and best[1] != "unknown" else None
+                best = (since, row)
+        return best[1] if best else None

@@ -64,6 +64,7 @@ def known_agents(daemon_set: DaemonSet, fleet: Fleet, catalogue: Catalogue) -> K
 def _demand(resource: GroupResource, answers: list[tuple[Recognised, ResourceClaim, Answer]]) -> Demand:
     recognised, claim, first = answers[0]
     selectors = [one.selector for _, _, one in answers]
+    stack = recognised.entry.stack(parse_version(recognised.version or ""))
     return Demand(
         resource=resource,
         watches=first.watches,
@@ -71,7 +72,8 @@ def _demand(resource: GroupResource, answers: list[tuple[Recognised, ResourceCla
         reason="; ".join(f"{_who(who)}: {one.reason}" for who, _, one in answers),
         watchers_per_pod=sum(one.watchers for _, _, one in answers),
         selector=" | ".join(filter(None, selectors)) if all(selectors) else None,
-        stack=recognised.entry.stack(parse_version(recognised.version or "")),
+        stack=stack.stack if stack and stack.stack != "unknown" else None,
+        stack_assumed=stack.assumed if stack else None,
         agent=AgentMatch(
             recognised.entry.agent, recognised.entry.title, recognised.container.name, recognised.version
         ),

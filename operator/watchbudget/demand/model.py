@@ -93,6 +93,7 @@ class Demand:
 
     `watchers_per_pod` counts separate full copies in one pod (0 when it watches nothing).
     `stack` names the client library for the calibration ("client-go", "kube-rs", ...).
+    `stack_assumed` says why that library is only the nearest one we have, None where it is known.
     `selector` is one that the server applies; a client-side filter saves nothing and is not one.
     """
 
@@ -103,6 +104,7 @@ class Demand:
     watchers_per_pod: int = 1
     selector: str | None = None
     stack: str | None = None
+    stack_assumed: str | None = None
     agent: AgentMatch | None = None
     narrowing: Narrowing | None = None
     sources: tuple[str, ...] = ()  # where the claim comes from: links, files at a commit

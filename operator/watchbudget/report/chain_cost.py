@@ -14,7 +14,7 @@ from watchbudget.policy.model import Audit, Judgement
 from watchbudget.report.figures import limit_bytes, needed_bytes
 from watchbudget.report.sentences import census_source
 from watchbudget.report.steps import Item, Step
-from watchbudget.report.words import TIMES, counted, join_words, name
+from watchbudget.report.words import TIMES, counted, join_words, name, prose
 
 __all__ = ["cost_step", "fit_step", "start_step"]
 
@@ -25,9 +25,8 @@ def cost_step(
     """Objects × (overhead + factor × stored bytes) × watchers, per pod, then times nodes."""
     bill = judgement.bill
     items: list[Item] = []
-    for row, assumed in dict.fromkeys((_row(calibration, line), line.assumed) for line in bill.lines):
-        if row:
-            items.append(_measured(calibration, row, assumed=assumed))
+    used = dict.fromkeys((_row(calibration, line), line.assumed, line.assumed_because) for line in bill.lines)
+    items += [_measured(calibration, row, because, assumed=assumed) for row, assumed, because in used if row]
     for line in bill.lines:
         items += _line(line, audit, _row(calibration, line), labels[line.resource])
     certain = [line for line in bill.lines if line.certain]
@@ -54,9 +53,12 @@ def cost_step(
     return Step("What does that cost?", tuple(items))
 
 
-def _measured(calibration: Calibration, row: Row, *, assumed: bool) -> Item:
+def _measured(calibration: Calibration, row: Row, because: str | None, *, assumed: bool) -> Item:
     how = calibration.measured
-    library = "The client library is not known and taken for" if assumed else "Its client library is"
+    library = "Its client library is"
+    if assumed:
+        why = f" ({prose(because)})" if because else ""
+        library = f"ASSUMED: what its client library costs is not known{why}. Priced as the nearest measured,"
     return Item(
         "text",
         f"{library} {row.title}. Measured for it: {row.overhead_bytes:,} bytes for each object and "

@@ -14,9 +14,10 @@ from rich.text import Text
 
 from watchbudget.api.quantity import format_bytes
 from watchbudget.api.resources import GroupResource
+from watchbudget.cost.model import Bill
 from watchbudget.demand.model import Demand, Watches
 from watchbudget.policy.model import Judgement, Verdict
-from watchbudget.report.figures import limit_bytes, merged, needed_bytes, short_label
+from watchbudget.report.figures import about, limit_bytes, merged, needed_bytes, short_label
 from watchbudget.report.layout import Column, drawn, room
 from watchbudget.report.plain_console import Glyphs, glyphs
 from watchbudget.report.words import name, shorten
@@ -83,13 +84,15 @@ def _columns(
         column("EVIDENCE", [_evidence(item) for item in judgements]),
         column(
             "PER POD",
-            [_at_most(bill.cache_per_pod, bill.cache_per_pod_up_to, signs) for bill in bills],
+            [_at_most(bill, bill.cache_per_pod, bill.cache_per_pod_up_to, signs) for bill in bills],
             "right",
         ),
         column("PEAK / LIMIT", [_peak(item, signs) for item in judgements], "right"),
         column("NODES", [Text(f"{bill.nodes:,}") for bill in bills], "right"),
         column(
-            "TOTAL", [_at_most(bill.cache_total, bill.cache_total_up_to, signs) for bill in bills], "right"
+            "TOTAL",
+            [_at_most(bill, bill.cache_total, bill.cache_total_up_to, signs) for bill in bills],
+            "right",
         ),
         column("FINDINGS", [_findings(item) for item in judgements], "right"),
     ]
@@ -113,8 +116,8 @@ def _evidence(judgement: Judgement) -> Text:
     return Text("\n".join(str(demand.evidence) for demand in _told(judgement)))
 
 
-def _at_most(certain: int, up_to: int, signs: Glyphs) -> Text:
-    text = Text(format_bytes(certain) if certain or not up_to else "")
+def _at_most(bill: Bill, certain: int, up_to: int, signs: Glyphs) -> Text:
+    text = Text(f"{about(bill)}{format_bytes(certain)}" if certain or not up_to else "")
     if up_to > certain:
         text.append("\n" if text else "").append(f"{signs.at_most} {format_bytes(up_to)}", style="dim")
     return text

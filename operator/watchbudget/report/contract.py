@@ -187,6 +187,7 @@ def _bill(bill: Bill) -> dict[str, Any]:
                 "seats": line.seats,
                 "calibration": line.calibration,
                 "assumed": line.assumed,
+                "assumedBecause": line.assumed_because,
                 "container": line.container,
                 "baseBytes": line.base_bytes,
             }

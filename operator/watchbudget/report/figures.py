@@ -5,10 +5,28 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from watchbudget.cost.model import Bill
 from watchbudget.demand.model import Watches
 from watchbudget.policy.model import Audit, Finding, Judgement
 
-__all__ = ["MergedFinding", "costs_nothing", "limit_bytes", "merged", "needed_bytes", "short_label", "split"]
+__all__ = [
+    "ABOUT_MEANS",
+    "MergedFinding",
+    "about",
+    "costs_nothing",
+    "limit_bytes",
+    "merged",
+    "needed_bytes",
+    "short_label",
+    "split",
+]
+
+ABOUT = "~"
+"""Before a figure that rests on the nearest measured client library and not on the agent's own."""
+
+ABOUT_MEANS = (
+    f"{ABOUT} priced as the nearest client library measured; `watchbudget explain` says which and why."
+)
 
 _SHORT = {"networkpolicies": "netpols", "networkpolicies.networking.k8s.io": "netpols"}
 
@@ -17,6 +35,11 @@ def limit_bytes(judgement: Judgement) -> int | None:
     """The memory limit the caches must fit into: the watching container's where known, else the pod's."""
     memory = judgement.memory
     return memory.limit_bytes if memory.watching_limit_bytes is None else memory.watching_limit_bytes
+
+
+def about(bill: Bill) -> str:
+    """The sign before a bill's figures, empty where the client library is known."""
+    return ABOUT if any(line.assumed and line.certain for line in bill.lines) else ""
 
 
 def needed_bytes(judgement: Judgement) -> int:

@@ -22,7 +22,7 @@ from watchbudget.policy.model import Action, Audit, Judgement, Verdict
 from watchbudget.report.chain import chain
 from watchbudget.report.charts import bar_chart
 from watchbudget.report.contract import all_problems
-from watchbudget.report.figures import limit_bytes, merged, needed_bytes, split
+from watchbudget.report.figures import ABOUT_MEANS, about, limit_bytes, merged, needed_bytes, split
 from watchbudget.report.growth_chart import growth_chart
 from watchbudget.report.limits import is_broken
 from watchbudget.report.sentences import EMPTY, census_source, clean_sentence, node_phrase, total_sentences
@@ -107,6 +107,7 @@ def render_html(
         rows=[
             _row(item, audit, labels, rows if index < EXPLAINED else None) for index, item in enumerate(shown)
         ],
+        about_means=ABOUT_MEANS if any(about(item.bill) for item in shown) else "",
         unexplained=max(0, len(shown) - EXPLAINED),
         clean_sentence=clean_sentence(audit),
         clean=[title(judgement) for judgement in clean[:LISTED_CLEAN]],
@@ -160,7 +161,7 @@ def _row(
             for demand in judgement.demands
             if demand.watches is not Watches.NO
         ),
-        per_pod=format_bytes(bill.cache_per_pod) if bill.cache_per_pod else "",
+        per_pod=about(bill) + format_bytes(bill.cache_per_pod) if bill.cache_per_pod else "",
         per_pod_up_to=format_bytes(bill.cache_per_pod_up_to)
         if bill.cache_per_pod_up_to > bill.cache_per_pod
         else "",
@@ -169,7 +170,7 @@ def _row(
         used_percent=min(100, needed * 100 // limit) if limit and needed else None,
         broken=is_broken(judgement),
         nodes=f"{bill.nodes:,}",
-        total=format_bytes(bill.cache_total) if bill.cache_total else "",
+        total=about(bill) + format_bytes(bill.cache_total) if bill.cache_total else "",
         total_up_to=format_bytes(bill.cache_total_up_to) if bill.cache_total_up_to > bill.cache_total else "",
         findings=_findings(judgement),
         steps=chain(judgement, audit, explained) if explained else (),

@@ -124,7 +124,8 @@ class StrategyEntry(_Part):
 class LineEntry(_Part):
     """One resource's share of the bill, per pod.
 
-    Not `certain`: it counts in the `upTo` figures only. `assumed`: the client library is not known.
+    Not `certain`: it counts in the `upTo` figures only. `assumed`: priced by the
+    nearest client library that was measured, because of `assumedBecause` or for want of any knowledge.
     """
 
     group: Text
@@ -139,6 +140,7 @@ class LineEntry(_Part):
     seats: int
     calibration: Text
     assumed: bool
+    assumed_because: Text | None
     container: Text | None
     base_bytes: int
 

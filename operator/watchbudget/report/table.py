@@ -12,7 +12,7 @@ from watchbudget.api.quantity import format_bytes
 from watchbudget.policy.model import Action, Audit, Judgement
 from watchbudget.report.columns import daemon_set_table
 from watchbudget.report.contract import all_problems
-from watchbudget.report.figures import MergedFinding, merged, split
+from watchbudget.report.figures import ABOUT_MEANS, MergedFinding, about, merged, split
 from watchbudget.report.plain_console import READABLE, Encodable
 from watchbudget.report.sentences import EMPTY, census_phrase, clean_sentence, node_phrase, total_sentences
 from watchbudget.report.words import counted, join_words, name, prose, resource_labels, title
@@ -59,6 +59,8 @@ def _judged(audit: Audit, console: Console, *, show_all: bool) -> list[Renderabl
     parts: list[RenderableType] = []
     if listed:
         parts += [daemon_set_table(listed, resource_labels(audit), console), ""]
+    if any(about(judgement.bill) for judgement in listed):
+        parts += [Text(ABOUT_MEANS, style="dim"), ""]
     sentence = clean_sentence(audit)
     if sentence and not show_all:
         parts += [Text(f"{sentence} --all shows {'it' if len(clean) == 1 else 'them'}.", style="dim"), ""]
