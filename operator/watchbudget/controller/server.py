@@ -40,6 +40,10 @@ BODY_SECONDS = 30.0
 CLOSE_SECONDS = 5.0
 """How long answers under way may take when the listener closes; they take milliseconds."""
 
+LINGER_SECONDS = 1.0
+"""How long the rest of a body that is too long is read and dropped, so that its sender sees our refusal
+rather than a broken connection."""
+
 FAILED_OPEN = AdmissionResponse(allowed=True, warnings=("watchbudget: internal error, not judged",))
 
 log = logging.getLogger(__name__)
@@ -123,7 +127,9 @@ class AdmissionServer:
         """
         if self._context is None:
             raise RuntimeError("load_certificate comes before start")
-        self.port = await self._listen(web.Server(self._serve), self._address, self._context)
+        self.port = await self._listen(
+            web.Server(self._serve, lingering_time=LINGER_SECONDS), self._address, self._context
+        )
 
     async def drain(self, seconds: float) -> None:
         """Say at `/readyz` that this is the end, go on serving for a while, then close.
