@@ -49,11 +49,25 @@ def test_an_older_release_is_upgraded_first():
     )
 
 
-def test_an_option_that_loses_nothing_frees_nothing_that_is_known():
-    material = RULE.check(context(demand(narrowing=Narrowing("a proxy"))))
+def test_an_option_that_gives_up_the_agents_work_is_no_saving():
+    option = Narrowing("--policies=false", lost_fields=("enforcement of policies",), ends_function=True)
+    material = RULE.check(context(demand(narrowing=option)))
     assert material is not None
     assert material.freed_bytes == 0
-    assert "was not measured" in material.remedy.text
+    assert "only where enforcement of policies is not needed" in material.remedy.text
+
+
+def test_an_option_that_loses_nothing_and_frees_the_node_is_a_saving():
+    material = RULE.check(context(demand(narrowing=Narrowing("a central agent"))))
+    assert material is not None
+    assert material.freed_bytes > 0
+
+
+def test_an_option_that_only_spares_the_api_server_frees_no_memory():
+    material = RULE.check(context(demand(narrowing=Narrowing("a proxy", frees_memory=False))))
+    assert material is not None
+    assert material.freed_bytes == 0
+    assert "the pods go on holding their copies" in material.remedy.text
 
 
 def test_a_known_agent_without_an_option_is_said_to_have_none():

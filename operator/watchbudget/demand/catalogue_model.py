@@ -81,6 +81,7 @@ class NarrowingOption(Model):
     since: str | None = None
     loses: tuple[str, ...] = Field((), description="Fields of its output, or functions, that go with it.")
     keeps_data: bool = Field(default=False, description="Nothing is lost.")
+    ends_function: bool = Field(default=False, description="It gives up what the agent is there for.")
     frees_memory: bool = Field(default=True, description="False: it spares the API server, not the node.")
     source: Source
 

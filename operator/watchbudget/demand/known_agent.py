@@ -92,4 +92,11 @@ def _narrowing(claim: ResourceClaim) -> Narrowing | None:
     option = claim.narrowing
     if option is None:
         return None
-    return Narrowing(option.option, option.since, option.loses, option.source, option.frees_memory)
+    return Narrowing(
+        option.option,
+        option.since,
+        option.loses,
+        option.source,
+        frees_memory=option.frees_memory,
+        ends_function=option.ends_function,
+    )

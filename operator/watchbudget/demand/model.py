@@ -67,7 +67,8 @@ class Narrowing:
     """The agent's own way to watch less: option, since which version, and what is lost then.
 
     `frees_memory` is False where it only moves the watch: Calico's Typha spares the API
-    server, but every pod goes on holding what Typha sends it.
+    server, but every pod goes on holding what Typha sends it. `ends_function` is True where the
+    price is the agent's very work (enforcing network policies): nobody should count on that.
     """
 
     option: str
@@ -75,6 +76,7 @@ class Narrowing:
     lost_fields: tuple[str, ...] = ()
     source: str | None = None
     frees_memory: bool = True
+    ends_function: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,14 +16,18 @@ __all__ = ["watch_less"]
 def watch_less(context: Context, demands: Iterable[Demand]) -> tuple[Remedy, int]:
     """How to end or narrow these watches, and how many bytes that frees on all nodes together.
 
-    Bytes are claimed only where an option that gives something up ends the watch: one that loses
-    nothing (Calico's Typha) moves the load elsewhere, and the copy on the node stays.
+    Bytes are claimed only where the option frees them: Calico's Typha moves the load elsewhere, and
+    the copy on the node stays; and nobody will end the enforcement of network policies to save memory.
     """
     demands = tuple(demands)
     texts = dict.fromkeys(_advice(demand, context) for demand in demands)
-    ended = [demand for demand in demands if demand.narrowing and demand.narrowing.lost_fields]
+    ended = [demand for demand in demands if demand.narrowing and _frees(demand.narrowing)]
     text = " ".join(texts)
     return Remedy(text, context.daemon_set.title), context.cache_of(ended) * context.bill.nodes
+
+
+def _frees(narrowing: Narrowing) -> bool:
+    return narrowing.frees_memory and not narrowing.ends_function
 
 
 def _advice(demand: Demand, context: Context) -> str:
@@ -46,12 +50,12 @@ def _advice(demand: Demand, context: Context) -> str:
 
 def _option(demand: Demand, narrowing: Narrowing) -> str:
     agent = f"{demand.agent.title}: " if demand.agent else ""
+    if narrowing.ends_function:
+        agent += f"only where {' and '.join(narrowing.lost_fields)} is not needed, "
     version = demand.agent.version if demand.agent else None
-    lost = (
-        f"lost then: {', '.join(narrowing.lost_fields)}"
-        if narrowing.lost_fields
-        else "nothing is lost; what it frees on the nodes was not measured"
-    )
+    lost = f"lost then: {', '.join(narrowing.lost_fields)}" if narrowing.lost_fields else "nothing is lost"
+    if not narrowing.frees_memory:
+        lost += "; it spares the API server, the pods go on holding their copies"
     if not narrowing.since:
         return f"{agent}set {narrowing.option} ({lost})."
     if version and _older(version, narrowing.since):
