@@ -193,9 +193,11 @@ async def test_probes_and_metrics():
         for path in ("/deny", "/deny", "/allow", "/fail"):
             await post(session, f"https://127.0.0.1:{server.port}{path}", body())
         await post(session, f"https://127.0.0.1:{server.port}/allow", b"{}")
+        await post(session, f"https://127.0.0.1:{server.port}/typo", body())
         _, metrics = await probe("/metrics")
     for path, verdict, count in (
-        ("/deny", "denied", 2), ("/allow", "allowed", 1), ("/fail", "error", 1), ("/allow", "refused", 1)
+        ("/deny", "denied", 2), ("/allow", "allowed", 1), ("/fail", "error", 1), ("/allow", "refused", 1),
+        ("unknown", "refused", 1),
     ):  # fmt: skip
         line = f'watchbudget_admission_seconds_count{{path="{path}",verdict="{verdict}"}} {count}.0'
         assert line in metrics

@@ -115,7 +115,7 @@ class AdmissionServer:
         Raises:
             OSError: the address is in use or not allowed.
         """
-        server = web.Server(probe_handler(self.metrics.registry, self._why_not_ready))
+        server = web.Server(probe_handler(self.metrics.registry, self._why_not_ready), access_log=None)
         self.probe_port = await self._listen(server, self._probe_address, None)
 
     async def start(self) -> None:
@@ -127,9 +127,8 @@ class AdmissionServer:
         """
         if self._context is None:
             raise RuntimeError("load_certificate comes before start")
-        self.port = await self._listen(
-            web.Server(self._serve, lingering_time=LINGER_SECONDS), self._address, self._context
-        )
+        server = web.Server(self._serve, access_log=None, lingering_time=LINGER_SECONDS)
+        self.port = await self._listen(server, self._address, self._context)
 
     async def drain(self, seconds: float) -> None:
         """Say at `/readyz` that this is the end, go on serving for a while, then close.
@@ -178,8 +177,11 @@ class AdmissionServer:
         started = time.perf_counter()
         handler = self._handlers.get(request.path)
         if handler is None:
+            log.warning("There is no webhook %s; is there a typo in a manifest?", ascii(request.path[:200]))
+            self.metrics.seconds.labels("unknown", "refused").observe(0)
             return _refusal(404, f"there is no webhook {request.path[:200]}")
         if request.method != "POST":
+            self.metrics.seconds.labels(request.path, "refused").observe(0)
             return _refusal(405, "only POST is answered here", Allow="POST")
         self._under_way += 1
         try:
