@@ -48,6 +48,15 @@ def test_help_imports_no_kubernetes_client():
     assert "audit" in done.stdout
 
 
+def test_a_missing_extra_is_named():
+    code = "import runpy, sys; sys.modules['cryptography'] = None; sys.argv = ['watchbudget', 'demo']; "
+    code += "runpy.run_module('watchbudget', run_name='__main__')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "pip install 'watchbudget[localcluster]'" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_every_command_has_help():
     for name in cli.list_commands(None):
         result = CliRunner().invoke(cli, [name, "--help"])
@@ -61,3 +70,13 @@ def test_completion_for_three_shells():
         assert result.exit_code == 0, result.output
         assert word in result.output
         assert "_WATCHBUDGET_COMPLETE" in result.output
+
+
+def test_a_fault_of_ours_does_not_look_like_findings():
+    code = (
+        "import runpy, sys; sys.modules['watchbudget.cli.audit'] = 7; sys.argv = ['watchbudget', 'audit']; "
+    )
+    code += "runpy.run_module('watchbudget', run_name='__main__')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "please report it" in done.stderr

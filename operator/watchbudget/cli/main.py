@@ -25,6 +25,9 @@ _INTERRUPTED = 130
 _PIPE_CLOSED = 141
 """128 + SIGINT and 128 + SIGPIPE, as shells report them."""
 
+_EXTRAS = {"cryptography": "localcluster"}
+"""Which extra brings a package that the audit does without."""
+
 _COMMANDS = {
     "audit": "Price every DaemonSet of a cluster or of manifests, and judge it.",
     "explain": "Show the whole chain from one DaemonSet to its price.",
@@ -92,10 +95,13 @@ def main() -> None:
     except BrokenPipeError:  # the reader has seen enough: `watchbudget audit | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(_PIPE_CLOSED)
-    except Exception:  # noqa: BLE001 - the last resort: an exit code that cannot be taken for findings
-        traceback.print_exc()
-        click.echo(
-            "This is a fault of watchbudget, not of your input: please report it with the lines above.",
-            err=True,
-        )
+    except Exception as error:  # noqa: BLE001 - the last resort: an exit code that is not that of findings
+        missing = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
+        if missing in _EXTRAS:
+            click.echo(
+                f"Error: this needs {missing}: pip install 'watchbudget[{_EXTRAS[missing]}]'", err=True
+            )
+        else:
+            traceback.print_exc()
+            click.echo("This is a fault of watchbudget: please report it with the lines above.", err=True)
         sys.exit(_FAULT)
