@@ -183,8 +183,7 @@ class Elector:
 
     async def _attempt(self) -> None:
         if not self._still_alive():
-            log.warning("The Lease %s is not renewed: no progress in this process", self._name)
-            return
+            raise WireError("it is not asked for or renewed: no progress in this process")
         if not (self.leading() and self.holder == self.identity):  # a leader knows the Lease: it wrote it
             await self._look()
             if not self._free():

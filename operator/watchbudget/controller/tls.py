@@ -12,16 +12,16 @@ brought in so that no request fails meanwhile:
 from __future__ import annotations
 
 import datetime as dt
-import ipaddress
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from watchbudget.controller import certificates
 
 __all__ = ["BadBundle", "Bundle", "Plan", "carry_out", "create", "parse", "plan", "service_hosts"]
 
@@ -37,9 +37,6 @@ ROTATE_BEFORE = SERVING_LIFETIME + RENEW_BEFORE
 
 SETTLE = dt.timedelta(hours=1)
 """Far longer than replicas take to read the Secret again, and API servers the webhook configurations."""
-
-BACKDATE = dt.timedelta(hours=1)
-"""Clocks that are behind ours by less than this accept what we issue."""
 
 LARGEST_BUNDLE = 8
 """Authorities. Ours has two at most; a Secret with hundreds of them was not written by us."""
@@ -99,8 +96,8 @@ def create(hosts: Sequence[str], now: dt.datetime) -> Bundle:
         hosts: DNS names and IP addresses to serve as.
         now: the time, with time zone.
     """
-    ca, ca_key = _new_ca(now)
-    return _issue(Bundle(_pem(ca), _key_pem(ca_key), b"", b""), hosts, now)
+    ca, ca_key = certificates.new_ca(now, CA_LIFETIME)
+    return _issue(Bundle(certificates.pem(ca), certificates.key_pem(ca_key), b"", b""), hosts, now)
 
 
 def parse(ca_certificates: bytes, ca_key: bytes, certificate: bytes, key: bytes) -> Bundle:
@@ -132,16 +129,16 @@ def plan(bundle: Bundle, hosts: Sequence[str], now: dt.datetime) -> Plan:
     """
     cas, serving = _cas(bundle), _serving(bundle)
     ca = cas[0]
-    if not _valid(ca, now) or ca.not_valid_after_utc - now < ROTATE_BEFORE:
+    if not certificates.valid(ca, now) or ca.not_valid_after_utc - now < ROTATE_BEFORE:
         return Plan.ROTATE_CA
-    if not _valid(serving, now) or serving.not_valid_after_utc - now < RENEW_BEFORE:
+    if not certificates.valid(serving, now) or serving.not_valid_after_utc - now < RENEW_BEFORE:
         return Plan.RENEW_SERVING
-    if not _names(hosts) <= _served(serving):
+    if not certificates.names(hosts) <= certificates.served(serving):
         return Plan.RENEW_SERVING
-    by_current = _issued(serving, ca)
-    if not by_current and now - _made(ca) >= SETTLE:
+    by_current = certificates.issued(serving, ca)
+    if not by_current and now - certificates.made(ca) >= SETTLE:
         return Plan.RENEW_SERVING
-    if by_current and len(cas) > 1 and now - _made(serving) >= SETTLE:
+    if by_current and len(cas) > 1 and now - certificates.made(serving) >= SETTLE:
         return Plan.DROP_CA
     return Plan.KEEP
 
@@ -154,13 +151,17 @@ def carry_out(bundle: Bundle, step: Plan, hosts: Sequence[str], now: dt.datetime
         case Plan.RENEW_SERVING:
             return _issue(bundle, hosts, now)
         case Plan.DROP_CA:
-            return replace(bundle, ca_certificates=_pem(_cas(bundle)[0]))
+            return replace(bundle, ca_certificates=certificates.pem(_cas(bundle)[0]))
         case Plan.ROTATE_CA:
-            ca, key = _new_ca(now)
+            ca, key = certificates.new_ca(now, CA_LIFETIME)
             before = [old for old in _cas(bundle) if old.not_valid_after_utc > now][: LARGEST_BUNDLE - 1]
-            rotated = replace(bundle, ca_certificates=_pem(ca, *before), ca_key=_key_pem(key))
+            rotated = replace(
+                bundle, ca_certificates=certificates.pem(ca, *before), ca_key=certificates.key_pem(key)
+            )
             serving = _serving(bundle)
-            usable = _valid(serving, now) and any(_issued(serving, old) for old in before)
+            usable = certificates.valid(serving, now) and any(
+                certificates.issued(serving, old) for old in before
+            )
             return rotated if usable else _issue(rotated, hosts, now)
 
 
@@ -172,107 +173,15 @@ def _check(bundle: Bundle) -> None:
         raise BadBundle("the authority's key is not that of the first authority")
     if _key(bundle.key, "the serving certificate").public_key() != serving.public_key():
         raise BadBundle("the serving certificate's key is of another certificate")
-    if not any(_issued(serving, ca) for ca in cas):
+    if not any(certificates.issued(serving, ca) for ca in cas):
         raise BadBundle("the serving certificate is of none of the authorities")
-    _served(serving)
+    certificates.served(serving)
 
 
 def _issue(bundle: Bundle, hosts: Sequence[str], now: dt.datetime) -> Bundle:
     ca, ca_key = _cas(bundle)[0], _key(bundle.ca_key, "the authority")
-    key = ec.generate_private_key(ec.SECP256R1())
-    until = min(now + SERVING_LIFETIME, ca.not_valid_after_utc)
-    certificate = (
-        _builder("watchbudget-webhook", ca.subject, key, now, until)
-        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(_usage(ca=False), critical=True)
-        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-        .add_extension(x509.SubjectAlternativeName(sorted(_names(hosts), key=repr)), critical=False)
-        .add_extension(
-            x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key()), critical=False
-        )
-        .sign(ca_key, hashes.SHA256())
-    )
-    return replace(bundle, certificate=_pem(certificate), key=_key_pem(key))
-
-
-def _new_ca(now: dt.datetime) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
-    key = ec.generate_private_key(ec.SECP256R1())
-    # A name of its own: verifiers look an issuer up by name before they look at keys.
-    name = f"watchbudget-ca-{x509.random_serial_number() >> 128:x}"
-    certificate = (
-        _builder(name, None, key, now, now + CA_LIFETIME)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(_usage(ca=True), critical=True)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    return certificate, key
-
-
-def _builder(
-    name: str,
-    issuer: x509.Name | None,
-    key: ec.EllipticCurvePrivateKey,
-    now: dt.datetime,
-    until: dt.datetime,
-) -> x509.CertificateBuilder:
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    return (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer or subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - BACKDATE)
-        .not_valid_after(until)
-    )
-
-
-def _usage(*, ca: bool) -> x509.KeyUsage:
-    return x509.KeyUsage(
-        digital_signature=not ca,
-        key_cert_sign=ca,
-        crl_sign=ca,
-        content_commitment=False,
-        key_encipherment=False,
-        data_encipherment=False,
-        key_agreement=False,
-        encipher_only=False,
-        decipher_only=False,
-    )
-
-
-def _names(hosts: Iterable[str]) -> set[x509.GeneralName]:
-    names: set[x509.GeneralName] = set()
-    for host in hosts:
-        try:
-            names.add(x509.IPAddress(ipaddress.ip_address(host)))
-        except ValueError:
-            names.add(x509.DNSName(host))
-    return names
-
-
-def _served(certificate: x509.Certificate) -> set[x509.GeneralName]:
-    try:
-        return set(certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value)
-    except x509.ExtensionNotFound:
-        return set()
-
-
-def _valid(certificate: x509.Certificate, now: dt.datetime) -> bool:
-    return certificate.not_valid_before_utc <= now < certificate.not_valid_after_utc
-
-
-def _made(certificate: x509.Certificate) -> dt.datetime:
-    return certificate.not_valid_before_utc + BACKDATE
-
-
-def _issued(certificate: x509.Certificate, ca: x509.Certificate) -> bool:
-    try:
-        certificate.verify_directly_issued_by(ca)
-    except (ValueError, TypeError, InvalidSignature):
-        return False
-    return True
+    certificate, key = certificates.new_serving(ca, ca_key, hosts, now, now + SERVING_LIFETIME)
+    return replace(bundle, certificate=certificates.pem(certificate), key=certificates.key_pem(key))
 
 
 def _cas(bundle: Bundle) -> list[x509.Certificate]:
@@ -297,13 +206,3 @@ def _key(pem: bytes, whose: str) -> ec.EllipticCurvePrivateKey:
     if not isinstance(key, ec.EllipticCurvePrivateKey):
         raise BadBundle(f"the key of {whose} is no elliptic curve key")
     return key
-
-
-def _pem(*certificates: x509.Certificate) -> bytes:
-    return b"".join(one.public_bytes(serialization.Encoding.PEM) for one in certificates)
-
-
-def _key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
-    return key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
