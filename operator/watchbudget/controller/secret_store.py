@@ -72,6 +72,9 @@ class SecretStore:
         A Secret that was deleted or damaged is replaced by a rotation of what this process served with: the
         usual way to ask for new keys, and no request fails. Without anything in memory it begins anew.
 
+        The writer calls `publish` with `bundle` first, and this only if that went well: a new authority
+        issues after `tls.SETTLE`, and must be known to the API servers by then.
+
         Returns:
             What to serve with; None if there is nothing usable yet and this replica may not make it.
 
