@@ -90,7 +90,14 @@ def test_exit_code(manifests: str, options: list[str], code: int):
 def test_data_on_stdout_everything_else_on_stderr():
     done = run("audit", "-f", "-", "-o", "json", stdin=VECTOR + "---\nkind: [")
     assert json.loads(done.stdout)["daemonSets"][0]["verdict"] == "warn"
-    assert "standard input" in done.stderr
+    assert "standard input, document 6" in done.stderr
+
+
+def test_a_table_has_its_errors_on_stderr_and_says_that_it_is_incomplete():
+    done = run("audit", "-f", "-", stdin=VECTOR + "---\nkind: [")
+    assert "standard input" not in done.stdout
+    assert "incomplete: 1 error on standard error" in done.stdout
+    assert "standard input, document 6" in done.stderr
 
 
 def test_no_escape_sequences_where_there_is_no_terminal():

@@ -194,13 +194,23 @@ def test_the_census_is_on_top_and_says_what_is_assumed() -> None:
     assert "size ASSUMED) and 100 nodes (ASSUMED)." in top
 
 
-def test_problems_are_always_shown_and_alone_on_request() -> None:
-    assert "warning  a.yaml, document 2: ClusterRoleBinding x: no such ClusterRole" in shown(sample())
+def problems_of(found: Audit) -> str:
+    console = Console(file=io.StringIO(), width=120)
+    render_problems(found, console)
+    return console.file.getvalue()  # type: ignore[attr-defined,no-any-return]
+
+
+def test_problems_are_told_apart_from_the_answer() -> None:
+    assert "warning  a.yaml, document 2: ClusterRoleBinding x: no such ClusterRole" in problems_of(sample())
+    assert "no such ClusterRole" not in shown(sample())
+    assert problems_of(audit([vector()])) == ""
+
+
+def test_an_answer_that_is_incomplete_says_so() -> None:
     broken = replace(sample(), problems=(replace(sample().fleet.problems[0], severity="error"),))
-    assert "This audit is incomplete (1 error):" in shown(broken)
-    quiet = Console(file=io.StringIO(), width=80)
-    render_problems(audit([vector()]), quiet)
-    assert quiet.file.getvalue() == ""  # type: ignore[attr-defined]
+    assert "This audit is incomplete (1 error):" in problems_of(broken)
+    assert "This audit is incomplete: 1 error on standard error." in shown(broken)
+    assert "incomplete" not in shown(sample())
 
 
 @pytest.mark.parametrize("text", [text for text in HOSTILE if text], ids=ascii)

@@ -56,14 +56,13 @@ def command(*, query: Query, output: str, fail_on: str, show_all: bool) -> None:
     with progress() as report:
         audit, judged = run(query, report)
         document = render_html(audit, judged) if output == "html" else None
+    render_problems(audit, err())
     if document is not None:
         click.echo(document)
     elif output == "table":
         render_table(audit, out(), show_all=show_all)
     else:
         click.echo(to_json(audit) if output == "json" else to_yaml(audit))
-    if output != "table":
-        render_problems(audit, err())
     raise SystemExit(exit_code(audit, fail_on))
 
 

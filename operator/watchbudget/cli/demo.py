@@ -16,7 +16,7 @@ from watchbudget.localcluster.errors import LocalClusterError
 from watchbudget.localcluster.progress import stderr_progress
 from watchbudget.report.explain import explain
 from watchbudget.report.html import render_html
-from watchbudget.report.table import render_table
+from watchbudget.report.table import render_problems, render_table
 
 __all__ = ["command"]
 
@@ -72,6 +72,7 @@ def _audit(cluster: LocalCluster, console: Console, html: Path | None) -> None:
     query = Query(kubeconfig=cluster.kubeconfig)
     with progress() as report:
         audit, judged = run(query, report)
+    render_problems(audit, err())
     render_table(audit, console)
     worst = audit.judgements[0]
     _step(console, f"watchbudget explain ds/{worst.daemon_set.name} -n {worst.daemon_set.namespace}")

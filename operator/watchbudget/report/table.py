@@ -37,7 +37,7 @@ def render_problems(audit: Audit, console: Console) -> None:
 
 
 def audit_view(audit: Audit, console: Console, *, show_all: bool = False) -> RenderableType:
-    """The whole answer: census, table, findings, problems, totals.
+    """The answer: census, table, findings, totals. Problems are not data: `render_problems` tells them.
 
     Console decides width, colours and signs.
     """
@@ -46,8 +46,10 @@ def audit_view(audit: Audit, console: Console, *, show_all: bool = False) -> Ren
         parts += _judged(audit, console, show_all=show_all)
     else:
         parts += [EMPTY, ""]
-    if all_problems(audit):
-        parts += [problems_view(audit), ""]
+    errors = sum(problem.severity == "error" for problem in all_problems(audit))
+    if errors:
+        text = f"This audit is incomplete: {counted(errors, 'error')} on standard error."
+        parts += [_readable(Text(text, style="bold red")), ""]
     if audit.judgements:
         parts.append(_readable(Text(total_sentences(audit), style="bold")))
     return Encodable(Group(*parts))
