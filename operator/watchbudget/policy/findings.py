@@ -52,6 +52,7 @@ def findings_of(context: Context, today: date, rules: Sequence[Rule] = RULES) ->
                     remedy=material.remedy,
                     exempted=_exemption(context, rule, today),
                     freed_bytes=material.freed_bytes,
+                    weight=material.weight,
                 )
             )
     return tuple(found)

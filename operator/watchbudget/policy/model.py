@@ -69,6 +69,7 @@ class Finding:
     remedy: Remedy
     exempted: str | None = None
     freed_bytes: int = 0
+    weight: tuple[int, ...] = ()  # how bad, by the DaemonSet's own doing: rules/rule.py
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,6 +41,7 @@ def _check(context: Context) -> Material | None:
             context.daemon_set.title,
         ),
         max(spare, freed),
+        weight=(sum(copies.values()),),
     )
 
 

@@ -33,6 +33,7 @@ def _check(context: Context) -> Material | None:
             context.daemon_set.title,
             _patch(context.daemon_set, tight),
         ),
+        weight=(need.total - limit,),
     )
 
 

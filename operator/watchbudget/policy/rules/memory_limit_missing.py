@@ -19,13 +19,16 @@ def _check(context: Context) -> Material | None:
         return None
     missing = ", ".join(memory.missing) or "the pod"
     resources = names(demand.resource for demand in context.watched)
+    weight = (len(memory.missing), context.bill.peak_per_pod)
     need = next((need for need in needs_of(context) if need.container in memory.missing), None)
     if need is None or need.container is None:
         remedy = Remedy(
             f"Set resources.limits.memory of {missing}, above the most they use at a re-list.",
             context.daemon_set.title,
         )
-        return Material(f"no memory limit on {missing}, in a pod that watches {resources}", remedy)
+        return Material(
+            f"no memory limit on {missing}, in a pod that watches {resources}", remedy, weight=weight
+        )
     limit = recommended_limit(need.total, need.request)
     remedy = Remedy(
         f"Set resources.limits.memory of {need.container} to {format_bytes(limit)} for the caches, as the "
@@ -37,6 +40,7 @@ def _check(context: Context) -> Material | None:
         f"no memory limit on {missing}: caches of {resources} may grow until the node runs out "
         f"(a re-list takes {format_bytes(need.total)} today)",
         remedy,
+        weight=weight,
     )
 
 

@@ -22,6 +22,7 @@ def _check(context: Context) -> Material | None:
         f"{format_bytes(cache)} of it here{either_way(cache, context.bill.cache_per_pod_up_to)}; the "
         f"budget allows {format_bytes(limit)}",
         *watch_less(context, context.watched),
+        weight=(cache,),
     )
 
 

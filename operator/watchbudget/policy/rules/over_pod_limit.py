@@ -21,6 +21,7 @@ def _check(context: Context) -> Material | None:
         f"caches take {format_bytes(cache)} per pod{either_way(cache, context.bill.cache_per_pod_up_to)}; "
         f"the budget allows {format_bytes(limit)}",
         *watch_less(context, context.watched),
+        weight=(cache,),
     )
 
 

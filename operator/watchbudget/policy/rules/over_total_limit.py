@@ -22,6 +22,7 @@ def _check(context: Context) -> Material | None:
         f"{format_bytes(cache)} of it here{either_way(cache, context.bill.cache_total_up_to)}; the budget "
         f"allows {format_bytes(limit)}",
         *watch_less(context, context.watched),
+        weight=(cache,),
     )
 
 

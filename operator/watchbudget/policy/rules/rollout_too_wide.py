@@ -43,6 +43,7 @@ def _check(context: Context) -> Material | None:
                 },
             ),
         ),
+        weight=(seats,),
     )
 
 

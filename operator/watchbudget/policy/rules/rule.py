@@ -13,11 +13,16 @@ __all__ = ["Material", "Rule"]
 
 @dataclass(frozen=True, slots=True)
 class Material:
-    """What a check found: one sentence, what to do about it, and the bytes that would free on all nodes."""
+    """What a check found: one sentence, what to do about it, and the bytes that would free on all nodes.
+
+    `weight` says how bad it is by what belongs to the DaemonSet itself, in the rule's own units: a change
+    of the DaemonSet makes the finding worse when any of the numbers grows.
+    """
 
     message: str
     remedy: Remedy
     freed_bytes: int = 0
+    weight: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,8 @@ def _check(context: Context) -> Material | None:
     resources = names(demand.resource for demand in wide)
     does = "keeps" if sure else "may keep"
     remedy, freed = watch_less(context, wide)
-    return Material(f"every pod {does} a copy of all {resources}{price}", remedy, freed)
+    copies = sum(max(1, demand.watchers_per_pod) for demand in wide)
+    return Material(f"every pod {does} a copy of all {resources}{price}", remedy, freed, (copies, cost))
 
 
 RULE = Rule(
