@@ -85,9 +85,10 @@ def _audit(cluster: LocalCluster, console: Console, html: Path | None) -> None:
 def _next_step(console: Console) -> None:
     _step(console, "Next")
     console.print(
-        "The control plane is gone again. Now your own cluster, read-only, nothing installed in it:\n\n"
+        "The control plane is gone again. Now your own cluster:\n"
+        "read-only, and with nothing installed in it.\n\n"
         "  watchbudget audit                          what your agents cost today\n"
-        "  watchbudget what-if                        and at 2, 5, 10 times the namespaces\n"
+        "  watchbudget what-if                        at 2, 5, 10 times the objects\n"
         "  watchbudget audit -o html > report.html    with charts",
         markup=False,
     )

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import difflib
+import json
+from dataclasses import replace
 
 import click
 
 from watchbudget.cli.console import FailedError, err, out, progress
 from watchbudget.cli.query import Query, fleet_options, run
 from watchbudget.policy.model import Audit, Judgement
+from watchbudget.report.contract import audit_report
 from watchbudget.report.explain import explain
 from watchbudget.report.table import render_problems
 
@@ -18,7 +21,8 @@ __all__ = ["command"]
 @click.command("explain")
 @click.argument("name", metavar="ds/NAME|NAMESPACE/NAME|NAME")
 @fleet_options
-def command(*, name: str, query: Query) -> None:
+@click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", help="How to print it.")
+def command(*, name: str, query: Query, output: str) -> None:
     """Show the whole chain from one DaemonSet to its price.
 
     This DaemonSet, its service account, the binding, the role, what that allows, whether the
@@ -32,7 +36,11 @@ def command(*, name: str, query: Query) -> None:
         audit, _ = run(query, report)
     judgement = _find(audit, name)
     render_problems(audit, err())
-    out().print(explain(judgement, audit))
+    if output == "json":
+        alone = replace(audit, judgements=(judgement,))
+        click.echo(json.dumps(audit_report(alone)["daemonSets"][0], indent=2))
+    else:
+        out().print(explain(judgement, audit))
 
 
 def _find(audit: Audit, name: str) -> Judgement:
