@@ -6,12 +6,11 @@ v1.36.3). Compared with a real API server in tests/cluster/test_authorizer_again
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from watchbudget.demand.aggregation import settled_rules
 from watchbudget.demand.builtin_roles import BUILTIN_BINDINGS, builtin_roles
-from watchbudget.demand.paths import grants_from
+from watchbudget.demand.paths import Bound, grants_from
 from watchbudget.demand.rules import Request, rule_allows
 
 if TYPE_CHECKING:
@@ -20,9 +19,9 @@ if TYPE_CHECKING:
     from watchbudget.api.resources import GroupResource
     from watchbudget.demand.model import Grant
     from watchbudget.inventory.fleet import Fleet
-    from watchbudget.inventory.rbac import Binding, PolicyRule, Rbac, Role, Subject
+    from watchbudget.inventory.rbac import PolicyRule, Rbac, Role, Subject
 
-__all__ = ["Authorizer", "Bound", "SubjectKey", "groups_of", "subject_keys", "username_of"]
+__all__ = ["Authorizer", "SubjectKey", "groups_of", "subject_keys", "username_of"]
 
 SubjectKey = tuple[str, str]
 """`("User", name)` or `("Group", name)`: all that RBAC knows of who asks; an account is a user."""
@@ -46,19 +45,6 @@ def subject_keys(namespace: str, service_account: str) -> tuple[SubjectKey, ...]
     """Return everything by which a binding may name a service account."""
     user = ("User", username_of(namespace, service_account))
     return user, *(("Group", group) for group in groups_of(namespace))
-
-
-@dataclass(frozen=True, slots=True)
-class Bound:
-    """A binding and the rules it grants: none where the role does not exist."""
-
-    binding: Binding
-    rules: tuple[PolicyRule, ...]
-
-    @property
-    def path(self) -> tuple[str, str]:
-        """Titles of binding and role."""
-        return self.binding.title, f"{self.binding.role_kind}/{self.binding.role_name}"
 
 
 class Authorizer:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from watchbudget.demand.model import Grant
@@ -13,15 +14,27 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from watchbudget.api.resources import GroupResource
-    from watchbudget.demand.authorizer import Bound
-    from watchbudget.inventory.rbac import PolicyRule
+    from watchbudget.inventory.rbac import Binding, PolicyRule
 
-__all__ = ["WATCHING", "grants_from", "merged"]
+__all__ = ["WATCHING", "Bound", "grants_from", "merged"]
 
 WATCHING: tuple[str, ...] = ("list", "watch")
 """The verbs that can carry a whole resource to a client; `get` carries one object."""
 
 _Scope = Literal["cluster", "namespaces", "named"]
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """A binding and the rules it grants: none where the role does not exist."""
+
+    binding: Binding
+    rules: tuple[PolicyRule, ...]
+
+    @property
+    def path(self) -> tuple[str, str]:
+        """Titles of binding and role."""
+        return self.binding.title, f"{self.binding.role_kind}/{self.binding.role_name}"
 
 
 def grants_from(bound: Mapping[str | None, Iterable[Bound]], resource: GroupResource) -> tuple[Grant, ...]:
