@@ -6,6 +6,11 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# A slow machine must not fail a property: what holds is tested, not how fast.
+settings.register_profile("watchbudget", deadline=None)
+settings.load_profile("watchbudget")
 
 ROOT = Path(__file__).resolve().parent.parent
 REQUIRE_ALL = os.environ.get("WATCHBUDGET_REQUIRE_ALL") == "1"
