@@ -11,7 +11,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NoReturn, cast
 
-__all__ = ["AdmissionRequest", "AdmissionResponse", "BadReview", "Kind", "Operation", "encode", "parse"]
+__all__ = [
+    "AdmissionRequest",
+    "AdmissionResponse",
+    "BadReview",
+    "Kind",
+    "Operation",
+    "encode",
+    "one_line",
+    "parse",
+]
 
 API_VERSION = "admission.k8s.io/v1"
 
@@ -52,6 +61,7 @@ class AdmissionRequest:
         old_object: as it is stored; None for CREATE.
         dry_run: nothing will be stored, so nothing may be done outside the answer either.
         user: who is doing it, by user name.
+        sub_resource: such as `status`; empty when the whole object is meant.
     """
 
     uid: str
@@ -63,6 +73,7 @@ class AdmissionRequest:
     old_object: Mapping[str, Any] | None
     dry_run: bool
     user: str
+    sub_resource: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +128,7 @@ def parse(body: bytes) -> AdmissionRequest:
         old_object=_object(request, "oldObject", needed=operation in _NEEDS_OLD_OBJECT),
         dry_run=_flag(request, "dryRun"),
         user=_user(request),
+        sub_resource=_text(request, "subResource"),
     )
 
 
@@ -146,15 +158,15 @@ def encode(uid: str, response: AdmissionResponse) -> bytes:
     return json.dumps({"apiVersion": API_VERSION, "kind": "AdmissionReview", "response": answer}).encode()
 
 
-def one_line(text: str) -> str:
+def one_line(text: str, longest: int = LONGEST_WARNING) -> str:
     """Text without line breaks and control characters, cut after a whole word where it is too long."""
     whole = " ".join("".join(c if c.isprintable() else " " for c in text).split())
-    if len(whole) <= LONGEST_WARNING:
+    if len(whole) <= longest:
         return whole
-    cut = whole[: LONGEST_WARNING - 1]
+    cut = whole[: longest - 1]
     word_end = cut.rfind(" ")
     # A very long last word (an image, a name) says more in part than not at all.
-    return (cut[:word_end] if word_end > LONGEST_WARNING * 3 // 4 else cut).rstrip() + "…"
+    return (cut[:word_end] if word_end > longest * 3 // 4 else cut).rstrip() + "…"
 
 
 def _no_constant(name: str) -> NoReturn:
