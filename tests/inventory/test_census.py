@@ -111,8 +111,8 @@ async def test_a_page_without_remaining_count_needs_the_metrics(tmp_path: Path):
     async with fake_api(tmp_path, Server(metrics=None, remaining=False)) as fake:
         entries, problems = await census(fake, NAMESPACES)
         assert entries == ()
-        assert "does not say how many namespaces there are" in problems[0].message
-        assert "--objects namespaces=N" in problems[0].message
+        assert "does not count its namespaces" in problems[0].message
+        assert "--objects namespaces=N:BYTES" in problems[0].message
 
 
 @async_test
@@ -124,7 +124,7 @@ async def test_neither_permission_is_an_error_that_names_both(tmp_path: Path):
         for problem, resource in zip(problems, DEFAULT_WATCHED, strict=True):
             assert "`get /metrics`" in problem.message
             assert f"`list {resource}`" in problem.message
-            assert f"--objects {resource}=N" in problem.message
+            assert f"--objects {resource}=N:BYTES" in problem.message
 
 
 @async_test

@@ -133,7 +133,7 @@ async def _read_one(
     page = _protobuf_page(answer) if answer.content_type == _PROTOBUF else _json_page(api, path, answer)
     objects = page.items if page.last else _total(page, known)
     if objects is None:
-        message = f"{api.server} does not say how many {resource} there are; give --objects {resource}=N"
+        message = f"{api.server} does not count its {resource}; give --objects {resource}=N:BYTES"
         raise ClusterError(message)
     stored = round(page.stored_bytes * objects / page.items) if page.items else 0
     return ResourceCensus(resource, objects, stored, "page", read_at=_date(answer.headers))
@@ -187,7 +187,7 @@ def _not_permitted(resource: GroupResource, known: Gauge, error: Forbidden) -> P
         CLUSTER,
         f"the {resource} could not be counted: neither `get /metrics` nor `{error.permission}` is allowed. "
         f"Allow the first (kubectl create clusterrole NAME --verb=get --non-resource-url=/metrics, and bind "
-        f"it), or give --objects {resource}=N",
+        f"it), or give --objects {resource}=N:BYTES",
     )
 
 
