@@ -7,7 +7,7 @@ import click
 from watchbudget.cli.console import EXIT_CLEAN, EXIT_FAILED, EXIT_FINDINGS, err, out, progress
 from watchbudget.cli.query import Query, fleet_options, run
 from watchbudget.policy.model import Audit, Verdict
-from watchbudget.report.contract import to_json, to_yaml
+from watchbudget.report.contract import all_problems, to_json, to_yaml
 from watchbudget.report.html import render_html
 from watchbudget.report.table import render_problems, render_table
 
@@ -68,7 +68,7 @@ def command(*, query: Query, output: str, fail_on: str, show_all: bool) -> None:
 
 def exit_code(audit: Audit, fail_on: str) -> int:
     """2 if anything could not be audited, 1 if a verdict is at or above `fail_on`, else 0."""
-    if any(problem.severity == "error" for problem in (*audit.problems, *audit.fleet.problems)):
+    if any(problem.severity == "error" for problem in all_problems(audit)):
         return EXIT_FAILED
     if any(judgement.verdict in _FAIL_ON[fail_on] for judgement in audit.judgements):
         return EXIT_FINDINGS

@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,19 +22,13 @@ from watchbudget.cli.console import FailedError, Progress
 from watchbudget.cost.calibration import load_calibration
 from watchbudget.demand.catalogue import CatalogueError, load_catalogue
 from watchbudget.inventory import manifests
-from watchbudget.inventory.census import OTHER_STORED_BYTES, TYPICAL_STORED_BYTES
-from watchbudget.inventory.fleet import Census, Fleet, Problem, ResourceCensus, Source
+from watchbudget.inventory.assumptions import ASSUMED_NODES, with_figures
+from watchbudget.inventory.fleet import Fleet, Problem, Source
 from watchbudget.policy.default_budget import default_budget
 from watchbudget.policy.judge import judge
 from watchbudget.policy.model import Audit
 
 __all__ = ["Query", "fleet_options", "run"]
-
-ASSUMED_OBJECTS = 1000
-"""Objects per resource where manifests are audited and no count is given."""
-
-ASSUMED_NODES = 100
-"""Nodes where manifests are audited and no number is given."""
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -48,7 +42,7 @@ class Query:
     kubeconfig: Path | None = None
     context: str | None = None
     nodes: int | None = None
-    objects: Mapping[GroupResource, tuple[int, int | None]] | None = None
+    objects: Mapping[GroupResource, tuple[int, int | None]] = field(default_factory=dict)
     budgets: tuple[Path, ...] = ()
     catalogue: tuple[Path, ...] = ()
 
@@ -173,7 +167,14 @@ def run(query: Query, report: Progress) -> tuple[Audit, Callable[[Fleet], Audit]
         problems += found
     budgets = budgets or (default_budget(),)
     fleet = replace(
-        _assume(fleet, query, _union(DEFAULT_WATCHED, budgets)), problems=(*fleet.problems, *problems)
+        with_figures(
+            fleet,
+            _union(DEFAULT_WATCHED, budgets),
+            objects=query.objects,
+            nodes=query.nodes,
+            assume=bool(query.files),
+        ),
+        problems=(*fleet.problems, *problems),
     )
     try:
         catalogue = load_catalogue(query.catalogue)
@@ -241,7 +242,7 @@ def _from_cluster(query: Query, resources: tuple[GroupResource, ...], report: Pr
             kubeconfig=str(query.kubeconfig) if query.kubeconfig else None,
             context=query.context,
             resources=resources,
-            known=tuple(resource for resource, (_, size) in (query.objects or {}).items() if size),
+            known=tuple(resource for resource, (_, size) in query.objects.items() if size),
             namespaces=query.namespaces or None,
             progress=report,
         )
@@ -252,33 +253,3 @@ def _from_cluster(query: Query, resources: tuple[GroupResource, ...], report: Pr
             else "\nTo audit manifests instead: watchbudget audit -f FILE|DIR"
         )
         raise FailedError(f"{error}{hint}") from error
-
-
-def _assume(fleet: Fleet, query: Query, resources: tuple[GroupResource, ...]) -> Fleet:
-    """Put what was asked for, or must be assumed, in the place of figures that were not read."""
-    asked = query.objects or {}
-    entries: list[ResourceCensus] = []
-    for resource in dict.fromkeys((*resources, *asked)):
-        known = fleet.census.of(resource)
-        typical = TYPICAL_STORED_BYTES.get(resource, OTHER_STORED_BYTES)
-        if resource in asked:
-            number, size = asked[resource]
-            mean = size or (known.stored_bytes // known.objects if known and known.objects else typical)
-            assumed = size is None and not (known and known.objects)
-            entries.append(ResourceCensus(resource, number, number * mean, "flag", bytes_assumed=assumed))
-        elif known:
-            entries.append(known)
-        elif query.files:
-            entries.append(
-                ResourceCensus(
-                    resource, ASSUMED_OBJECTS, ASSUMED_OBJECTS * typical, "assumed", bytes_assumed=True
-                )
-            )
-    daemon_sets = fleet.daemon_sets
-    if query.nodes is not None:
-        daemon_sets = tuple(replace(item, nodes=query.nodes) for item in daemon_sets)
-        fleet = replace(fleet, nodes=query.nodes, nodes_source="flag")
-    elif query.files:
-        fleet = replace(fleet, nodes=ASSUMED_NODES, nodes_source="assumed")
-    census = Census(tuple(entries), fleet.census.server_version)
-    return replace(fleet, daemon_sets=daemon_sets, census=census)
