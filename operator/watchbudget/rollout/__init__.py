@@ -1,0 +1,1 @@
+"""How fast pods may start: gate, permits, pacer, waves. Pure; the controller carries it out."""
