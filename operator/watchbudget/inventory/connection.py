@@ -20,7 +20,7 @@ from watchbudget.inventory.errors import BadKubeconfig, UnknownContext
 from watchbudget.inventory.kubeconfig import Target, choose, default_paths
 from watchbudget.inventory.transport import Api
 
-__all__ = ["connect"]
+__all__ = ["connect", "open_client"]
 
 
 @asynccontextmanager
@@ -32,6 +32,22 @@ async def connect(kubeconfig: str | None = None, context: str | None = None) -> 
     Raises:
         BadKubeconfig: there is none, or it cannot be used; `UnknownContext` and
             `CredentialPluginFailed` are kinds of it.
+    """
+    async with open_client(kubeconfig, context) as (api_client, server):
+        yield Api(api_client, server)
+
+
+@asynccontextmanager
+async def open_client(
+    kubeconfig: str | None = None, context: str | None = None
+) -> AsyncIterator[tuple[Any, str]]:
+    """The same, for who sends requests in another way than `Api` does.
+
+    Yields:
+        `kubernetes.aio`'s ApiClient, and the server as messages name it.
+
+    Raises:
+        BadKubeconfig: as `connect` does.
     """
     configuration = client.Configuration()
     # Python 3.13 refuses certificate authorities without a key identifier; kubeadm and others make
@@ -45,11 +61,10 @@ async def connect(kubeconfig: str | None = None, context: str | None = None) -> 
             f"{server}: the certificates of the kubeconfig cannot be used: {error}"
         ) from error
     api_client.user_agent = f"watchbudget/{__version__}"
-    api = Api(api_client, server)
     try:
-        yield api
+        yield api_client, server
     finally:
-        await api.close()
+        await api_client.close()
 
 
 async def _configure(configuration: Any, kubeconfig: str | None, context: str | None) -> str:  # noqa: ANN401

@@ -201,10 +201,6 @@ class Api:
             await self._sleep(wait)
             attempt += 1
 
-    async def close(self) -> None:
-        """Close all connections."""
-        await self._client.close()
-
     async def _open(
         self, method: str, path: str, params: Params, accept: str, body: Mapping[str, Any] | None
     ) -> aiohttp.ClientResponse:
