@@ -17,12 +17,13 @@ from watchbudget.inventory.pool import for_each
 if TYPE_CHECKING:
     from watchbudget.inventory.transport import Api
 
-__all__ = ["VERBS", "account_groups", "review_access"]
+__all__ = ["VERBS", "Question", "account_groups", "ask", "review_access"]
 
 VERBS = ("list", "watch")
 _PATH = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
 
-_Question = tuple[str, str, GroupResource, str]
+Question = tuple[str, str, GroupResource, str]
+"""Namespace and name of a service account, resource, verb."""
 
 
 def account_groups(namespace: str) -> tuple[str, ...]:
@@ -56,16 +57,16 @@ async def review_access(
         for resource in resources
         for verb in VERBS
     ]
-    allowed: dict[_Question, bool] = {}
+    allowed: dict[Question, bool] = {}
 
-    async def ask(question: _Question) -> None:
-        allowed[question] = await _ask(api, question, problems)
+    async def put(question: Question) -> None:
+        allowed[question] = await ask(api, question, problems)
         progress(len(allowed), len(questions))
 
     try:
         for question in questions[:1]:  # alone: where it is forbidden, the others need not be sent
-            await ask(question)
-        await for_each(questions[1:], ask)
+            await put(question)
+        await for_each(questions[1:], put)
     except Forbidden as error:
         problems.append(
             Problem(
@@ -84,7 +85,8 @@ async def review_access(
     return AccessReviews("asked", allowed)
 
 
-async def _ask(api: Api, question: _Question, problems: list[Problem]) -> bool:
+async def ask(api: Api, question: Question, problems: list[Problem]) -> bool:
+    """One SubjectAccessReview for the cluster scope. Raises ClusterError."""
     namespace, name, resource, verb = question
     user = f"system:serviceaccount:{namespace}:{name}"
     review = await api.create(

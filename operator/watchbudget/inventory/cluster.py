@@ -26,6 +26,7 @@ from watchbudget.inventory.gaps import Gaps
 from watchbudget.inventory.rbac import Binding, Rbac, Role
 from watchbudget.inventory.references import config_map_references
 from watchbudget.inventory.surroundings import (
+    merged,
     read_accounts,
     read_config_maps,
     read_namespaces,
@@ -35,12 +36,12 @@ from watchbudget.inventory.surroundings import (
 if TYPE_CHECKING:
     from watchbudget.inventory.transport import Api
 
-__all__ = ["OLDEST_SUPPORTED", "Progress", "load", "read_fleet"]
+__all__ = ["NODES", "OLDEST_SUPPORTED", "Progress", "load", "read_fleet", "server_version"]
 
 OLDEST_SUPPORTED = (1, 30)
 """Older servers are audited with a warning: seats and list costs are those of another estimator."""
 
-_NODES = GroupResource("", "nodes")
+NODES = GroupResource("", "nodes")
 _RBAC = "/apis/rbac.authorization.k8s.io/v1"
 _BUDGETS = "/apis/watchbudget.io/v1alpha1/watchbudgets"
 
@@ -100,14 +101,15 @@ async def read_fleet(
     report = progress or _silent
     gaps = Gaps()
     report("Connecting")
-    version = await _server_version(api, gaps.problems)
+    version = await server_version(api, gaps.problems)
     report("Reading DaemonSets")
     daemon_sets, references = await _read_daemon_sets(api, namespaces, gaps)
     budgets = await _read_budgets(api, gaps)
     report("Reading roles and bindings")
     roles, bindings, complete = await _read_cluster_roles(api, gaps)
     own = {item.namespace for item in daemon_sets} | set(namespaces or ())
-    around = await read_namespaces(api, own, gaps, _stage(report, "Reading their namespaces"))
+    parts = await read_namespaces(api, own, gaps, _stage(report, "Reading their namespaces"))
+    around = merged(parts.values())
     complete = complete and around.complete
     accounts = [(item.namespace, item.service_account) for item in daemon_sets]
     service_accounts = await read_accounts(api, accounts, gaps, _stage(report, "Reading service accounts"))
@@ -116,7 +118,7 @@ async def read_fleet(
     watched = tuple(dict.fromkeys((*resources, *_named_resources(budgets))))
     metrics = Metrics()
     with gaps.around("the server's own counts cannot be read"):
-        metrics = await read_metrics(api, (*watched, _NODES))
+        metrics = await read_metrics(api, (*watched, NODES))
     counted = [resource for resource in watched if resource not in known]
     entries = await read_census(api, counted, metrics, gaps.problems)
     nodes = await _count_nodes(api, metrics, gaps)
@@ -145,7 +147,8 @@ async def read_fleet(
     )
 
 
-async def _server_version(api: Api, problems: list[Problem]) -> tuple[int, int] | None:
+async def server_version(api: Api, problems: list[Problem]) -> tuple[int, int] | None:
+    """The server's minor version, such as (1, 36); None, and a problem, where it does not say."""
     try:
         answer = await api.get("/version")
     except Forbidden as error:  # readable by everyone unless someone took that away
@@ -229,7 +232,7 @@ async def _read_cluster_roles(api: Api, gaps: Gaps) -> tuple[list[Role], list[Bi
 
 async def _count_nodes(api: Api, metrics: Metrics, gaps: Gaps) -> int | None:
     with gaps.around("the number of nodes is unknown; taken from the largest DaemonSet (or give --nodes N)"):
-        return await count(api, _NODES, metrics)
+        return await count(api, NODES, metrics)
     return None
 
 

@@ -20,7 +20,7 @@ from watchbudget.inventory.rbac import Binding, Role
 if TYPE_CHECKING:
     from watchbudget.inventory.transport import Api
 
-__all__ = ["Surroundings", "read_accounts", "read_config_maps", "read_namespaces", "typed"]
+__all__ = ["Surroundings", "merged", "read_accounts", "read_config_maps", "read_namespaces", "typed"]
 
 Done = Callable[[int, int], None]
 
@@ -30,7 +30,7 @@ _T = TypeVar("_T")
 
 @dataclass(slots=True)
 class Surroundings:
-    """What was read of the namespaces, in the order of their names."""
+    """What was read of one namespace, or of several."""
 
     roles: list[Role] = field(default_factory=list)
     bindings: list[Binding] = field(default_factory=list)
@@ -54,8 +54,8 @@ def typed(
     return parse_item
 
 
-async def read_namespaces(api: Api, names: Iterable[str], gaps: Gaps, done: Done) -> Surroundings:
-    """Read the labels, roles, bindings, limit ranges and Deployments of these namespaces."""
+async def read_namespaces(api: Api, names: Iterable[str], gaps: Gaps, done: Done) -> dict[str, Surroundings]:
+    """Read the labels, roles, bindings, limit ranges and Deployments of these namespaces, by name."""
     parts = {name: Surroundings() for name in sorted(set(names))}
     finished = 0
 
@@ -66,8 +66,13 @@ async def read_namespaces(api: Api, names: Iterable[str], gaps: Gaps, done: Done
         done(finished, len(parts))
 
     await for_each(parts, read)
+    return parts
+
+
+def merged(parts: Iterable[Surroundings]) -> Surroundings:
+    """What was read of several namespaces as one, in the order given."""
     whole = Surroundings()
-    for part in parts.values():
+    for part in parts:
         whole.roles += part.roles
         whole.bindings += part.bindings
         whole.limit_ranges += part.limit_ranges

@@ -1,0 +1,266 @@
+"""Everything else a judgement needs, read when it is missing and again when it is old.
+
+The watches bring DaemonSets, cluster-wide roles and budgets; what is around them is asked by namespace and
+name, as the audit asks it, so that the number of requests follows the DaemonSets. What cannot be read
+again stays as it was.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from watchbudget.api.resources import DEFAULT_WATCHED, GroupResource
+from watchbudget.controller.store import Key, Kind, Store, Stored, View
+from watchbudget.inventory.census import Metrics, count, read_census, read_metrics
+from watchbudget.inventory.cluster import NODES, server_version
+from watchbudget.inventory.errors import NotFound
+from watchbudget.inventory.fleet import (
+    Census,
+    ConfigMap,
+    DaemonSet,
+    Fleet,
+    Problem,
+    ResourceCensus,
+    ServiceAccount,
+)
+from watchbudget.inventory.gaps import Gaps
+from watchbudget.inventory.rbac import Rbac
+from watchbudget.inventory.surroundings import (
+    Surroundings,
+    merged,
+    read_accounts,
+    read_config_maps,
+    read_namespaces,
+)
+
+if TYPE_CHECKING:
+    from watchbudget.inventory.transport import Api
+
+__all__ = ["Reader", "relist"]
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class _Aged:
+    """Values by key, and when each was read; None for what does not exist."""
+
+    values: dict[Any, Any] = field(default_factory=dict)
+    read: dict[Any, float] = field(default_factory=dict)
+    changes: int = 0
+
+    def wanting(self, wanted: Iterable[Any], oldest: float) -> list[Any]:
+        """Keys that are missing or were read before `oldest`."""
+        return [key for key in wanted if self.read.get(key, float("-inf")) < oldest]
+
+    def put(self, key: Any, value: Any, now: float) -> None:  # noqa: ANN401 - any pair
+        if key not in self.values or self.values[key] != value:
+            self.values[key] = value
+            self.changes += 1
+        self.read[key] = now
+
+    def keep(self, wanted: Iterable[Any]) -> None:
+        """Forget all others."""
+        alive = set(wanted)
+        for key in [key for key in self.read if key not in alive]:
+            self.values.pop(key, None)
+            del self.read[key]
+            self.changes += 1
+
+
+async def relist(api: Api, store: Store) -> None:
+    """Read everything that is watched in full, page by page, and put it in place of what is known.
+
+    Raises:
+        ClusterError: one of the lists cannot be read; those before it were taken.
+    """
+    for kind in Kind:
+        began = store.now()
+        found: list[tuple[Key, Stored]] = []
+        try:
+            await api.collect(kind.path, lambda raw, kind=kind: store.item(kind, raw), found)  # type: ignore[misc]
+        except NotFound:
+            if kind is not Kind.BUDGET:
+                raise
+            found = []  # the definition was deleted: nothing is governed until it is back
+        store.replace(kind, found, began)
+
+
+class Reader:
+    """Knows what is around the DaemonSets. Used from one event loop.
+
+    Attributes:
+        census: the newest one, empty before the first.
+        census_age: seconds since it was read; None before the first.
+        nodes: how many there are.
+    """
+
+    def __init__(self, *, refresh: float, clock: Callable[[], float] = time.monotonic) -> None:
+        """Know nothing yet.
+
+        Args:
+            refresh: seconds after which what was read is read again.
+            clock: seconds that only ever grow.
+        """
+        self.census = Census()
+        self.nodes = 0
+        self._refresh = refresh
+        self._clock = clock
+        self._census_read: float | None = None
+        self._around, self._accounts, self._config_maps = _Aged(), _Aged(), _Aged()
+        self._told: set[str] = set()
+        self._base: Fleet | None = None
+        self._rbac: Rbac | None = None
+        self._basis: tuple[int, ...] = ()
+
+    @property
+    def census_age(self) -> float | None:
+        """Seconds since the census was read; None before the first."""
+        return None if self._census_read is None else self._clock() - self._census_read
+
+    async def read_census(self, api: Api, view: View) -> None:
+        """Count what budgets price, and the nodes.
+
+        Raises:
+            ClusterError: the server cannot be asked; what was counted before stays.
+        """
+        resources = dict.fromkeys(DEFAULT_WATCHED)
+        for budget in view.budgets:
+            resources.update(dict.fromkeys(budget.spec.watched()))
+        problems: list[Problem] = []
+        version = await server_version(api, problems)
+        metrics: Metrics = await read_metrics(api, (*resources, NODES))
+        entries = await read_census(api, tuple(resources), metrics, problems)
+        self.nodes = await count(api, NODES, metrics)
+        found: dict[GroupResource, ResourceCensus] = {
+            entry.resource: entry for entry in self.census.resources
+        }
+        found |= {entry.resource: entry for entry in entries}
+        census = Census(tuple(found[each] for each in resources if each in found), version)
+        if _tells_apart(self.census, census):
+            self.census = census
+        self._census_read = self._clock()
+        self._tell(problems)
+
+    async def complete(self, api: Api, view: View) -> None:
+        """Read what is missing or old around the DaemonSets of the view. Gaps are logged, once each."""
+        gaps = Gaps()
+        oldest = self._clock() - self._refresh
+        items = [stored.value for stored in view.daemon_sets.values() if isinstance(stored.value, DaemonSet)]
+        namespaces = dict.fromkeys(item.namespace for item in items)
+        accounts = dict.fromkeys((item.namespace, item.service_account) for item in items)
+        references = _references(view.daemon_sets)
+        for aged, wanted in (
+            (self._around, namespaces),
+            (self._accounts, accounts),
+            (self._config_maps, references),
+        ):
+            aged.keep(wanted)
+        if missing := self._around.wanting(namespaces, oldest):
+            for name, part in (await read_namespaces(api, missing, gaps, _silent)).items():
+                self._keep_part(name, part)
+        if missing := self._accounts.wanting(accounts, oldest):
+            before = gaps.count
+            found = {
+                (each.namespace, each.name): each for each in await read_accounts(api, missing, gaps, _silent)
+            }
+            self._put(self._accounts, missing, found, complete=gaps.count == before)
+        if missing := self._config_maps.wanting(references, oldest):
+            before = gaps.count
+            named = {key: references[key] for key in missing}
+            maps = {
+                (each.namespace, each.name): each
+                for each in await read_config_maps(api, named, gaps, _silent)
+            }
+            self._put(self._config_maps, missing, maps, complete=gaps.count == before)
+        self._tell(gaps.told())
+
+    def fleet(self, view: View) -> Fleet:
+        """The snapshot that is judged; no request is sent.
+
+        Parts that did not change are the same objects as before, so that what rests on them can be kept.
+        The answers of access reviews are not in it.
+        """
+        basis = (self._around.changes, self._accounts.changes, self._config_maps.changes)
+        if self._base is None or self._rbac is not view.rbac or self._basis != basis:
+            self._rbac, self._basis = view.rbac, basis
+            self._base = self._surroundings(view.rbac)
+        return replace(
+            self._base,
+            daemon_sets=tuple(
+                stored.value for stored in view.daemon_sets.values() if isinstance(stored.value, DaemonSet)
+            ),
+            census=self.census,
+            nodes=self.nodes,
+        )
+
+    def _surroundings(self, rbac: Rbac) -> Fleet:
+        around = merged(self._around.values[name] for name in sorted(self._around.values))
+        service_accounts: tuple[ServiceAccount, ...] = tuple(filter(None, self._accounts.values.values()))
+        config_maps: tuple[ConfigMap, ...] = tuple(filter(None, self._config_maps.values.values()))
+        return Fleet(
+            daemon_sets=(),
+            rbac=Rbac((*rbac.roles, *around.roles), (*rbac.bindings, *around.bindings)),
+            service_accounts=service_accounts,
+            config_maps=config_maps,
+            limit_ranges=tuple(around.limit_ranges),
+            namespace_labels=around.labels,
+            shared_accounts=around.shared_accounts,
+            nodes_source="cluster",
+            complete_rbac=around.complete,
+        )
+
+    def _keep_part(self, name: str, part: Surroundings) -> None:
+        """Take what was read of a namespace, unless less was read than is known already."""
+        known = self._around.values.get(name)
+        keep = known if known is not None and known.complete and not part.complete else part
+        self._around.put(name, keep, self._clock())
+
+    def _put(self, aged: _Aged, asked: list[Any], found: Mapping[Any, Any], *, complete: bool) -> None:
+        for key in asked:
+            if key in found or complete or key not in aged.values:
+                aged.put(key, found.get(key), self._clock())
+            else:
+                aged.put(key, aged.values[key], self._clock())
+
+    def _tell(self, problems: Iterable[Problem]) -> None:
+        """Log each problem when it appears, not every time it is met."""
+        texts = {str(problem) for problem in problems}
+        for text in sorted(texts - self._told):
+            log.warning("%s", text)
+        self._told = (self._told & texts) | texts if len(self._told) < 10_000 else texts
+
+
+def _tells_apart(old: Census, new: Census) -> bool:
+    """Whether the counts moved by more than one in two hundred.
+
+    Figures are shown with two digits, and a census that is never twice the same would have the whole
+    fleet judged anew every minute.
+    """
+    before = {entry.resource: entry for entry in old.resources}
+    if old.server_version != new.server_version or set(before) != {entry.resource for entry in new.resources}:
+        return True
+    return any(
+        abs(getattr(entry, figure) - getattr(before[entry.resource], figure)) * 200
+        > getattr(before[entry.resource], figure)
+        or entry.source != before[entry.resource].source
+        for entry in new.resources
+        for figure in ("objects", "stored_bytes")
+    )
+
+
+def _references(daemon_sets: Mapping[Key, Stored]) -> dict[Key, bool]:
+    """ConfigMaps by namespace and name, and whether all who read them can do without."""
+    found: dict[Key, bool] = {}
+    for (namespace, _), stored in daemon_sets.items():
+        for name, optional in stored.config_maps.items():
+            found[namespace, name] = found.get((namespace, name), True) and optional
+    return found
+
+
+def _silent(_done: int, _total: int) -> None:
+    """Progress of interest to nobody."""
