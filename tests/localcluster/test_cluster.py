@@ -55,6 +55,10 @@ def pods(cluster: LocalCluster, app: str) -> list[dict[str, Any]]:
     return items
 
 
+def container_ready(pod: dict[str, Any]) -> bool:
+    return bool(pod["status"]["containerStatuses"][0]["ready"])
+
+
 def test_server_and_kubectl_tell_their_version(cluster: LocalCluster):
     told = json.loads(cluster.kubectl("version", "-o", "json").stdout)
     for side in ("serverVersion", "clientVersion"):
@@ -159,6 +163,27 @@ def test_a_pod_is_ready_after_the_delay_in_its_annotation(cluster: LocalCluster)
     assert {pod["status"]["phase"] for pod in pods(cluster, "slow")} == {"Pending"}
     cluster.kubectl("rollout", "status", "daemonset/slow", "--timeout=30s")
     cluster.kubectl("delete", "daemonset/slow")
+
+
+def test_an_agent_played_from_outside_is_ready_when_its_player_says_so(cluster: LocalCluster):
+    cluster.apply(DAEMONSET.format(name="played", annotations="localcluster.watchbudget.io/agent: external"))
+    try:
+        found = until(lambda: [pod for pod in pods(cluster, "played") if pod["status"]["phase"] == "Running"])
+        started = found[0]["status"]["containerStatuses"][0]["state"]["running"]["startedAt"]
+        assert not any(container_ready(pod) for pod in pods(cluster, "played"))
+        for pod in pods(cluster, "played"):
+            cluster.request(
+                "PATCH",
+                f"/api/v1/namespaces/default/pods/{pod['metadata']['name']}",
+                {"metadata": {"annotations": {"localcluster.watchbudget.io/synced": "true"}}},
+                headers={"Content-Type": "application/merge-patch+json"},
+            )
+        until(lambda: all(map(container_ready, pods(cluster, "played"))))
+        cluster.kubectl("rollout", "status", "daemonset/played", "--timeout=30s")
+        container = pods(cluster, "played")[0]["status"]["containerStatuses"][0]
+        assert container["state"]["running"]["startedAt"] == started
+    finally:
+        cluster.kubectl("delete", "daemonset/played")
 
 
 def test_a_crashing_agent_never_gets_ready(cluster: LocalCluster):

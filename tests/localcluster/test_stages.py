@@ -10,7 +10,8 @@ def test_pods_ready_and_deleted_after_a_delay_of_their_own():
         each["metadata"]["name"]: each
         for each in yaml.safe_load_all((Path(provision._DATA) / "stages.yaml").read_text())
     }
-    assert set(stages) == {"node-initialize", "pod-ready", "pod-crash", "pod-delete"}
+    names = {"node-initialize", "pod-ready", "agent-running", "agent-ready", "pod-crash", "pod-delete"}
+    assert set(stages) == names
     for name in ("pod-ready", "pod-delete"):
         delay = stages[name]["spec"]["delay"]["durationFrom"]["expressionFrom"]
         assert f"{name}.stage.kwok.x-k8s.io/delay" in delay
