@@ -20,6 +20,7 @@ from watchbudget.policy.findings import findings_of, verdict_of, worst_first
 from watchbudget.policy.governs import rests_on_unknown_labels
 from watchbudget.policy.model import Audit, Judgement, Totals, Verdict
 from watchbudget.policy.nodes import Ledger, Share
+from watchbudget.policy.standing import standings_of
 
 __all__ = ["Judge", "judge"]
 
@@ -50,13 +51,15 @@ def judge(
     bench = Judge(fleet, budgets, today=today, catalogue=catalogue, calibration=calibration)
     appraisals = [bench.appraise(daemon_set) for daemon_set in fleet.daemon_sets]
     ledgers = bench.ledgers(appraisals)
-    judgements = tuple(sorted((bench.judgement(each, ledgers) for each in appraisals), key=_worst_first))
+    judged = [bench.judgement(each, ledgers) for each in appraisals]
+    judgements = tuple(sorted(judged, key=_worst_first))
     return Audit(
         fleet=fleet,
         budgets=tuple(budget.name for budget in budgets),
         judgements=judgements,
         totals=_totals(judgements),
         problems=tuple(dict.fromkeys((*fleet.problems, *_problems(fleet, budgets, appraisals)))),
+        standings=standings_of(budgets, zip(appraisals, judged, strict=True), ledgers),
     )
 
 
@@ -87,7 +90,7 @@ class Judge:
         for appraisal in appraisals:
             for case in appraisal.cases:
                 shares[case.index].append((appraisal.daemon_set.key, _share(appraisal, case.bill)))
-        return tuple(map(Ledger, shares))
+        return tuple(map(Ledger.of, shares))
 
     def judgement(self, appraisal: Appraisal, ledgers: Sequence[Ledger]) -> Judgement:
         """All findings of all budgets, beside the sums of the fleet that `appraisal` is part of."""
@@ -149,7 +152,7 @@ def _worst_first(judgement: Judgement) -> tuple[object, ...]:
 
 def _totals(judgements: Sequence[Judgement]) -> Totals:
     """Sums over the fleet. Remedies of one DaemonSet free the same bytes, so its best one counts."""
-    ledger = Ledger(
+    ledger = Ledger.of(
         (each.daemon_set.key, Share(each.bill.cache_per_pod, each.bill.nodes, each.daemon_set.node_selector))
         for each in judgements
     )
