@@ -7,10 +7,21 @@ from dataclasses import dataclass, field
 from enum import Enum, StrEnum
 
 from watchbudget.cost.model import Bill
-from watchbudget.demand.model import Demand, Grant, Identity
+from watchbudget.demand.model import Demand, Evidence, Grant, Identity
 from watchbudget.inventory.fleet import DaemonSet, Fleet, Problem
 
-__all__ = ["Action", "Audit", "Finding", "Judgement", "Memory", "Remedy", "Totals", "Verdict"]
+__all__ = [
+    "Action",
+    "Audit",
+    "Finding",
+    "Judgement",
+    "Memory",
+    "Ranked",
+    "Remedy",
+    "Standing",
+    "Totals",
+    "Verdict",
+]
 
 
 class Action(Enum):
@@ -116,11 +127,58 @@ class Totals:
 
 
 @dataclass(frozen=True, slots=True)
+class Ranked:
+    """A DaemonSet that is named among many, as one budget sees it. Bytes; rules that are not exempted."""
+
+    namespace: str
+    name: str
+    verdict: Verdict
+    evidence: Evidence  # the strongest of what counts as a watch
+    nodes: int
+    cache_per_pod: int
+    cache_total: int
+    findings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where the fleet stands under one budget: numbers of DaemonSets, and bytes.
+
+    `uncertain` do not count as watching, but may watch. `violating` have an unexempted finding at Annotate
+    or above, `audited` only ones below that, `exempted` one that is exempted. `findings` counts DaemonSets
+    by rule, exempted findings left out; `over` those of the limits' rules, exempted ones included: that a
+    limit is exceeded stays true when it is accepted. `worst` are the dearest, `violators` the first to name.
+    """
+
+    budget: str
+    governed: int = 0
+    watching: int = 0
+    uncertain: int = 0
+    violating: int = 0
+    warned: int = 0
+    denied: int = 0
+    exempted: int = 0
+    audited: int = 0
+    cache_per_pod: int = 0  # the dearest one's
+    cache_per_node: int = 0
+    cache_per_node_up_to: int = 0
+    cache_total: int = 0
+    cache_total_up_to: int = 0
+    list_bytes_if_all_restart: int = 0
+    freed_by_remedies: int = 0
+    findings: Mapping[str, int] = field(default_factory=dict)
+    over: Mapping[str, int] = field(default_factory=dict)
+    worst: tuple[Ranked, ...] = ()
+    violators: tuple[Ranked, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Audit:
-    """The judgement of a whole fleet, worst first."""
+    """The judgement of a whole fleet, worst first. `standings` has one entry for each of `budgets`."""
 
     fleet: Fleet
     budgets: tuple[str, ...]
     judgements: tuple[Judgement, ...]
     totals: Totals
     problems: tuple[Problem, ...] = ()
+    standings: tuple[Standing, ...] = ()
