@@ -25,7 +25,13 @@ _INTERRUPTED = 130
 _PIPE_CLOSED = 141
 """128 + SIGINT and 128 + SIGPIPE, as shells report them."""
 
-_EXTRAS = {"cryptography": "localcluster"}
+_EXTRAS = {
+    "cryptography": "localcluster",
+    "kopf": "operator",
+    "aiohttp": "operator",
+    "jsonpatch": "operator",
+    "pythonjsonlogger": "operator",
+}
 """Which extra brings a package that the audit does without."""
 
 _COMMANDS = {
@@ -35,6 +41,7 @@ _COMMANDS = {
     "rules": "List the rules, or explain one.",
     "crd": "Print the WatchBudget CustomResourceDefinition.",
     "completion": "Print the shell completion for bash, zsh or fish.",
+    "run": "Run the operator: judge at admission, report, stage starts.",
     "localcluster": "Run a real Kubernetes control plane on this machine.",
     "demo": "See it work: a real control plane, three agents, one audit.",
 }

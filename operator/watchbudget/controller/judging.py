@@ -1,0 +1,145 @@
+"""The judgement of the whole fleet, again after every change, beside the answering of admission requests."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from watchbudget.controller.admission import Snapshot
+from watchbudget.controller.reading import Reader
+from watchbudget.controller.reviews import Reviews
+from watchbudget.controller.store import Store, View
+from watchbudget.cost.calibration import Calibration, load_calibration
+from watchbudget.demand.catalogue import Catalogue, load_catalogue
+from watchbudget.inventory.errors import ClusterError
+from watchbudget.inventory.fleet import Fleet
+from watchbudget.policy.judge import Judge, judge
+from watchbudget.policy.model import Audit
+
+if TYPE_CHECKING:
+    from watchbudget.inventory.transport import Api
+
+__all__ = ["Judged", "Judging"]
+
+SETTLE = 0.1
+"""Seconds that a change waits for others: one `kubectl apply` is many."""
+
+SHARE = 3.0
+"""A judgement that takes a second is followed by three without one, so that a busy cluster with thousands of
+DaemonSets leaves the processor to the answering of requests."""
+
+LONGEST_WAIT = 30.0
+"""Seconds without a judgement, at most: exemptions end at midnight, and a budget's figures grow old."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """One judgement and what it rests on."""
+
+    view: View
+    audit: Audit
+    snapshot: Snapshot
+    seconds: float
+
+
+class Judging:
+    """Judges whenever `changed` was called, and now and then.
+
+    Attributes:
+        last: the newest judgement; None before the first.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        reader: Reader,
+        reviews: Reviews,
+        open_api: Callable[[], Api],
+        publish: Callable[[Judged], Awaitable[None]],
+    ) -> None:
+        """Prepare; must be made in the event loop that runs it.
+
+        Args:
+            store: what the watches tell.
+            reader: what is around it.
+            reviews: what the server's authorizers say.
+            open_api: gives a connection that has not failed before.
+            publish: called with every judgement.
+        """
+        self.last: Judged | None = None
+        self._store, self._reader, self._reviews = store, reader, reviews
+        self._open_api, self._publish = open_api, publish
+        self._catalogue: Catalogue = load_catalogue()
+        self._calibration: Calibration = load_calibration()
+        self._loop = asyncio.get_running_loop()
+        self._news = asyncio.Event()
+        self._bench: Judge | None = None
+
+    def changed(self) -> None:
+        """Ask for a judgement; from any thread."""
+        self._loop.call_soon_threadsafe(self._news.set)
+
+    async def run(self) -> None:
+        """Judge until cancelled. The store must have been filled by a full list before."""
+        while True:
+            self._news.clear()
+            took = await self._judge()
+            try:
+                async with asyncio.timeout(LONGEST_WAIT):
+                    await self._news.wait()
+            except TimeoutError:
+                continue
+            await asyncio.sleep(max(SETTLE, SHARE * took))
+
+    async def _judge(self) -> float:
+        api, view = self._open_api(), self._store.view()
+        try:
+            await self._reader.complete(api, view)
+        except ClusterError as error:
+            log.warning("Judged by what was known before: %s", error)
+        result = await asyncio.to_thread(self._decide, view, self._reader.fleet(view))
+        self.last = result
+        await self._publish(result)
+        await self._ask(api)
+        return result.seconds
+
+    def _decide(self, view: View, fleet: Fleet) -> Judged:
+        began = time.perf_counter()
+        accounts = dict.fromkeys((item.namespace, item.service_account) for item in fleet.daemon_sets)
+        resources = tuple(entry.resource for entry in fleet.census.resources)
+        access = self._reviews.sift(fleet.rbac, tuple(accounts), resources, complete=fleet.complete_rbac)
+        fleet = replace(fleet, access=access)
+        bench = Judge(
+            fleet,
+            view.budgets,
+            today=dt.datetime.now(dt.UTC).date(),
+            catalogue=self._catalogue,
+            calibration=self._calibration,
+        )
+        audit = judge(
+            fleet,
+            view.budgets,
+            today=dt.datetime.now(dt.UTC).date(),
+            catalogue=self._catalogue,
+            calibration=self._calibration,
+        )
+        ledgers = bench.ledgers(map(bench.appraise, fleet.daemon_sets))
+        return Judged(view, audit, Snapshot(bench, ledgers), time.perf_counter() - began)
+
+    async def _ask(self, api: Api) -> None:
+        """Ask the authorizers what is still unknown, as long as nothing more urgent comes up."""
+        changed = False
+        try:
+            while self._reviews.missing and not self._news.is_set():
+                changed |= await self._reviews.ask(api)
+        except ClusterError as error:
+            log.warning("Access reviews go on later: %s", error)
+        if changed:
+            self._news.set()

@@ -1,0 +1,282 @@
+"""The part of the process that talks to the API server: in a thread and an event loop of its own.
+
+The other part, `process`, answers admission requests and must not wait for anything that happens here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from watchbudget.controller import serving
+from watchbudget.controller.client import Client
+from watchbudget.controller.judging import Judged, Judging
+from watchbudget.controller.lease import Elector
+from watchbudget.controller.reading import Reader, relist
+from watchbudget.controller.reviews import Reviews
+from watchbudget.controller.secret_store import SecretStore
+from watchbudget.controller.store import Store
+from watchbudget.controller.tls import service_hosts
+from watchbudget.controller.watching import Watching
+from watchbudget.inventory.cluster import OLDEST_SUPPORTED, server_version
+from watchbudget.inventory.connection import open_client
+from watchbudget.inventory.errors import ClusterError
+from watchbudget.inventory.fleet import Problem
+from watchbudget.inventory.transport import Api
+
+__all__ = ["CannotRunError", "Options", "Worker"]
+
+NAME = "watchbudget"
+"""Of the Lease, the Service and the webhook configurations."""
+
+SECRET = "watchbudget-tls"  # noqa: S105 - the name of one
+
+CENSUS_SECONDS = 60.0
+"""Between two counts: the API server itself counts once a minute (`--etcd-count-metric-poll-period`)."""
+
+LONGEST_PAUSE = 30.0
+
+log = logging.getLogger(__name__)
+
+
+class CannotRunError(Exception):
+    """The process cannot do its work here; the text says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How the process is run; the command's options of the same names say more.
+
+    Attributes:
+        kubeconfig: path; None for the usual ones or the pod's own account.
+        context: of the kubeconfig.
+        namespace: of the Lease, the Secret and the Service.
+        identity: by which people know this replica.
+        listen: host; None for all interfaces.
+        port: of admission.
+        probe_port: of probes and metrics.
+        serve_as: further names and addresses in our certificate.
+        certificates: a folder with `tls.crt` and `tls.key` that someone else renews.
+        max_starts: how many pods may start at once in the whole cluster.
+        resync: seconds between two full lists.
+        drain: seconds of answering after SIGTERM.
+    """
+
+    kubeconfig: str | None = None
+    context: str | None = None
+    namespace: str = "watchbudget-system"
+    identity: str = "watchbudget"
+    listen: str | None = None
+    port: int = 9443
+    probe_port: int = 8080
+    serve_as: tuple[str, ...] = ()
+    certificates: Path | None = None
+    max_starts: int = 100
+    resync: float = 300.0
+    drain: float = 5.0
+
+
+class Worker:
+    """Reads, judges and writes until stopped.
+
+    Attributes:
+        store: what the watches tell; any thread may ask it.
+        judged: the newest judgement; None before the first. Swapped as a whole.
+        failed: why the worker ended by itself; None otherwise.
+    """
+
+    def __init__(self, options: Options, load: serving.Load, ended: Callable[[], None]) -> None:
+        """Prepare; `start` begins.
+
+        Args:
+            options: how to run.
+            load: takes a certificate to serve with, in any thread.
+            ended: called once if the worker cannot go on.
+        """
+        self.store = Store(self._changed)
+        self.judged: Judged | None = None
+        self.failed: CannotRunError | None = None
+        self.elector: Elector | None = None
+        self._options = options
+        self._load = load
+        self._ended = ended
+        self._judging: Judging | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._main: asyncio.Task[None] | None = None
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="worker", daemon=True)
+
+    def start(self) -> None:
+        """Begin to work."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Write nothing more, give the Lease away, and return when that is done."""
+        self._stopped.set()
+        if self._loop is not None and self._main is not None:
+            self._loop.call_soon_threadsafe(self._main.cancel)
+        self._thread.join(timeout=15)
+
+    def why_not_ready(self) -> str | None:
+        """Why no admission request should be sent here; None if they may."""
+        return None if self.judged is not None else "the cluster has not been read yet"
+
+    def _changed(self) -> None:
+        if self._judging is not None:
+            self._judging.changed()
+
+    def _run(self) -> None:
+        try:
+            asyncio.run(self._work())
+        except asyncio.CancelledError:
+            pass
+        except CannotRunError as error:
+            self.failed = error
+            self._ended()
+        except Exception as error:
+            log.exception("The worker ended")
+            self.failed = CannotRunError(f"internal error: {error}")
+            self._ended()
+
+    async def _work(self) -> None:
+        self._loop, self._main = asyncio.get_running_loop(), asyncio.current_task()
+        if self._stopped.is_set():
+            return
+        try:
+            async with open_client(self._options.kubeconfig, self._options.context) as (client, server):
+                await self._connected(client, server)
+        except ClusterError as error:
+            raise CannotRunError(str(error)) from error
+
+    async def _connected(self, client: Any, server: str) -> None:  # noqa: ANN401 - the client is not typed
+        transport = Client(client)
+
+        def open_api() -> Api:
+            return Api(client, server)
+
+        await _refuse_old_servers(open_api)
+        options = self._options
+        elector = self.elector = Elector(transport, options.namespace, NAME, options.identity)
+        reader, reviews = Reader(refresh=options.resync), Reviews()
+        judging = Judging(self.store, reader, reviews, open_api, self._publish)
+        watching = Watching(self.store, client.configuration, ended=judging.changed)
+        jobs: dict[str, Callable[[], Awaitable[None]]] = {
+            "lease": elector.run,
+            "certificates": lambda: self._keep_certificates(transport, elector),
+        }
+        tasks = [asyncio.create_task(_keep(name, job)) for name, job in jobs.items()]
+        try:
+            await self._fill(open_api, reader)
+            self._judging = judging
+            watching.start()
+            tasks += [
+                asyncio.create_task(_keep("judging", judging.run)),
+                asyncio.create_task(_keep("resync", lambda: self._resync(open_api, watching))),
+                asyncio.create_task(_keep("census", lambda: self._count(open_api, reader, judging))),
+            ]
+            await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.shield(elector.release())
+            await asyncio.to_thread(watching.stop)
+
+    async def _fill(self, open_api: Callable[[], Api], reader: Reader) -> None:
+        """The first full list and count: before them there is nothing to judge by."""
+        pause = 1.0
+        while True:
+            try:
+                await relist(open_api(), self.store)
+                await reader.read_census(open_api(), self.store.view())
+            except ClusterError as error:
+                log.warning("The cluster cannot be read yet: %s", error)
+                await asyncio.sleep(pause)
+                pause = min(LONGEST_PAUSE, pause * 2)
+            else:
+                return
+
+    async def _resync(self, open_api: Callable[[], Api], watching: Watching) -> None:
+        """Full lists from time to time, and soon after the watches had to be started again."""
+        restarts = watching.restarts
+        listed = time.monotonic()
+        while True:
+            await asyncio.sleep(1)
+            due = time.monotonic() - listed > self._options.resync
+            if not due and watching.restarts == restarts:
+                continue
+            restarts = watching.restarts
+            try:
+                await relist(open_api(), self.store)
+            except ClusterError as error:
+                log.warning("The full list failed: %s", error)
+                await asyncio.sleep(LONGEST_PAUSE / 3)
+            else:
+                listed = time.monotonic()
+
+    async def _count(self, open_api: Callable[[], Api], reader: Reader, judging: Judging) -> None:
+        while True:
+            await asyncio.sleep(CENSUS_SECONDS)
+            before = reader.census
+            try:
+                await reader.read_census(open_api(), self.store.view())
+            except ClusterError as error:
+                log.warning("The census is as old as it was: %s", error)
+            if reader.census is not before:
+                judging.changed()
+
+    async def _keep_certificates(self, transport: Client, elector: Elector) -> None:
+        options = self._options
+        if options.certificates is not None:
+            await serving.keep_from_files(options.certificates, self._load)
+            return
+        hosts = service_hosts(NAME, options.namespace, options.serve_as)
+        store = SecretStore(transport, options.namespace, SECRET, hosts, may_write=elector.leading)
+        await serving.keep_from_secret(store, transport, elector.leading, self._load)
+
+    async def _publish(self, judged: Judged) -> None:
+        first = self.judged is None
+        self.judged = judged
+        if first:
+            count = len(judged.audit.judgements)
+            log.info("%d DaemonSets judged by %d budgets", count, len(judged.view.budgets))
+
+
+async def _refuse_old_servers(open_api: Callable[[], Api]) -> None:
+    """Wait for the server, and refuse what is older than we can rely on."""
+    pause = 1.0
+    while True:
+        problems: list[Problem] = []
+        try:
+            version = await server_version(open_api(), problems)
+        except ClusterError as error:
+            log.warning("%s", error)
+            await asyncio.sleep(pause)
+            pause = min(LONGEST_PAUSE, pause * 2)
+            continue
+        if version is not None and version < OLDEST_SUPPORTED:
+            raise CannotRunError(
+                f"the server runs Kubernetes {version[0]}.{version[1]}; the operator needs "
+                f"{OLDEST_SUPPORTED[0]}.{OLDEST_SUPPORTED[1]} or newer (`watchbudget audit` does not)"
+            )
+        return
+
+
+async def _keep(name: str, job: Callable[[], Awaitable[None]]) -> None:
+    """Run a job that should never end, and start it again if it does: one fault must not stop the others."""
+    pause = 1.0
+    while True:
+        began = time.monotonic()
+        try:
+            await job()
+            log.error("%s ended; it starts again", name)
+        except Exception:
+            log.exception("%s failed; it starts again", name)
+        pause = 1.0 if time.monotonic() - began > 60 else min(LONGEST_PAUSE, pause * 2)
+        await asyncio.sleep(pause)
