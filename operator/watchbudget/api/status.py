@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import Field, WithJsonSchema
+from pydantic import Field, ValidationError, WithJsonSchema
 
 from watchbudget.api.fields import ApiModel, Count
 
@@ -20,6 +21,7 @@ __all__ = [
     "RolloutStatus",
     "Starts",
     "WatchBudgetStatus",
+    "read_status",
 ]
 
 CONDITION_TYPES = ("Accepted", "Compliant", "WithinBudget", "Progressing", "CensusFresh")
@@ -222,3 +224,24 @@ class WatchBudgetStatus(ApiModel):
         ),
     ] = ()
     """How many objects there are to watch, and how large they are."""
+
+
+def read_status(raw: object) -> WatchBudgetStatus | None:
+    """What a stored status says, as far as it can be read; None where there is none.
+
+    Another version may have written other fields. The conditions that can be read are kept even then,
+    because when they last changed is known from nowhere else.
+    """
+    if not isinstance(raw, Mapping):
+        return None
+    try:
+        return WatchBudgetStatus.model_validate(raw, by_alias=True, by_name=False)
+    except ValidationError:
+        listed = raw.get("conditions")
+    kept = []
+    for each in listed if isinstance(listed, list) else ():
+        try:
+            kept.append(Condition.model_validate(each, by_alias=True, by_name=False))
+        except ValidationError:
+            continue
+    return WatchBudgetStatus(conditions=tuple(kept[:16]))

@@ -10,11 +10,14 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any
 
-from watchbudget.api.budget import API_VERSION, KIND, BudgetError, WatchBudget, parse_budget
+from watchbudget.api.budget import API_VERSION, KIND, BudgetError, WatchBudget
+from watchbudget.api.status import WatchBudgetStatus, read_status
+from watchbudget.controller.annotations import OURS
+from watchbudget.controller.status import read_budget
 from watchbudget.inventory import parse
 from watchbudget.inventory.fleet import CLUSTER, DaemonSet, Problem
 from watchbudget.inventory.rbac import Binding, Rbac, Role
@@ -60,6 +63,7 @@ class Stored:
         meta: of the object.
         config_maps: of a DaemonSet: ConfigMaps it reads, and whether all its references are optional.
         problems: what is wrong with it; of a budget, why it is not accepted.
+        status: of a budget that is not accepted: what was reported of it.
         seen: seconds of the store's clock.
     """
 
@@ -68,15 +72,19 @@ class Stored:
     config_maps: Mapping[str, bool] = field(default_factory=dict)
     problems: tuple[Problem | BudgetError, ...] = ()
     seen: float = 0.0
+    status: WatchBudgetStatus | None = None
 
     def says_the_same(self, other: Stored) -> bool:
-        """Whether a judgement could not tell them apart; a budget's status is our own writing."""
+        """Whether a judgement could not tell them apart; status and annotations of ours are its outcome."""
         return self._told() == other._told()
 
     def _told(self) -> tuple[object, ...]:
         value = self.value
         if isinstance(value, WatchBudget):
             value = value.model_copy(update={"status": None})
+        elif isinstance(value, DaemonSet):
+            others = {name: text for name, text in value.annotations.items() if name not in OURS}
+            value = replace(value, annotations=others)
         errors = tuple(map(str, self.problems))
         return value, self.config_maps, self.meta.uid, self.meta.generation, self.meta.deleting, errors
 
@@ -88,6 +96,7 @@ class View:
     Attributes:
         rbac: the same object for as long as no role and no binding changed.
         refused: budgets that cannot be used, by name, and why.
+        refused_status: what was reported of those, where anything was.
     """
 
     daemon_sets: Mapping[Key, Stored]
@@ -95,6 +104,7 @@ class View:
     budgets: tuple[WatchBudget, ...]
     refused: Mapping[str, BudgetError]
     budget_meta: Mapping[str, Meta]
+    refused_status: Mapping[str, WatchBudgetStatus] = field(default_factory=dict)
 
 
 class Store:
@@ -189,6 +199,9 @@ class Store:
                     if isinstance(problem, BudgetError)
                 },
                 budget_meta={name: stored.meta for (_, name), stored in budgets},
+                refused_status={
+                    name: stored.status for (_, name), stored in budgets if stored.status is not None
+                },
             )
 
     def _put(self, kind: Kind, key: Key, stored: Stored | None) -> bool:
@@ -221,9 +234,9 @@ def _read(kind: Kind, raw: Mapping[str, Any], seen: float) -> Stored:
     meta = _meta(raw)
     if kind is Kind.BUDGET:
         try:
-            return Stored(parse_budget(raw, strict=False), meta, seen=seen)
+            return Stored(read_budget(raw), meta, seen=seen)
         except BudgetError as error:
-            return Stored(None, meta, problems=(error,), seen=seen)
+            return Stored(None, meta, problems=(error,), seen=seen, status=read_status(raw.get("status")))
     problems: list[Problem] = []
     match kind:
         case Kind.DAEMON_SET:
