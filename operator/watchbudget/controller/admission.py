@@ -98,14 +98,14 @@ def validate(request: AdmissionRequest, snapshot: Snapshot | None) -> AdmissionR
     candidate = _candidate(request)
     unread = [_unread(problem, judged=candidate.new is not None) for problem in candidate.problems]
     if candidate.new is None:
-        return AdmissionResponse(allowed=True, warnings=_bounded(unread))
+        return AdmissionResponse(allowed=True, warnings=_bounded([], unread))
     judgement = snapshot.bench.judge_one(candidate.new, snapshot.ledgers)
     if candidate.old is not None and judgement.verdict is Verdict.DENY:
         # The old object matters to a denial only, and pricing it doubles the work.
         judgement = judged_as_change(snapshot.bench.judge_one(candidate.old, snapshot.ledgers), judgement)
     counting = [finding for finding in judgement.findings if finding.exempted is None]
-    warnings = [_warning(finding) for finding in counting if finding.action is Action.WARN]
-    response = AdmissionResponse(allowed=True, warnings=_bounded(warnings + unread))
+    warned = [finding for finding in counting if finding.action is Action.WARN]
+    response = AdmissionResponse(allowed=True, warnings=_bounded(warned, unread))
     if judgement.verdict is not Verdict.DENY:
         return response
     denials = [finding for finding in counting if finding.action is Action.DENY]
@@ -168,11 +168,12 @@ def _warning(finding: Finding) -> str:
     return one_line(f"{line}. {finding.remedy.text}")
 
 
-def _bounded(lines: list[str]) -> tuple[str, ...]:
-    lines = list(dict.fromkeys(lines))
-    if len(lines) <= MOST_WARNINGS:
-        return tuple(lines)
-    return (*lines[:MOST_WARNINGS], f"WatchBudget: and {len(lines) - MOST_WARNINGS} more")
+def _bounded(warned: list[Finding], unread: list[str]) -> tuple[str, ...]:
+    """The first few lines, and how many there are beside them."""
+    unread = list(dict.fromkeys(unread))
+    lines = [*map(_warning, warned[:MOST_WARNINGS]), *unread][:MOST_WARNINGS]
+    more = len(warned) + len(unread) - len(lines)
+    return (*lines, f"WatchBudget: and {more} more") if more else tuple(lines)
 
 
 def _denial(item: DaemonSet, findings: list[Finding]) -> str:

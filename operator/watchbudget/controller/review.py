@@ -160,7 +160,9 @@ def encode(uid: str, response: AdmissionResponse) -> bytes:
 
 def one_line(text: str, longest: int = LONGEST_WARNING) -> str:
     """Text without line breaks and control characters, cut after a whole word where it is too long."""
-    whole = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    if not text.isprintable():
+        text = "".join(c if c.isprintable() else " " for c in text)
+    whole = " ".join(text.split())
     if len(whole) <= longest:
         return whole
     cut = whole[: longest - 1]

@@ -6,9 +6,10 @@ format and win over them.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from importlib import resources
 from pathlib import Path
 
@@ -21,6 +22,8 @@ from watchbudget.demand.images import Image
 from watchbudget.inventory.fleet import Container, DaemonSet
 
 __all__ = ["Catalogue", "CatalogueError", "Recognised", "load_catalogue"]
+
+_WILDCARD = re.compile(r"[*?\[]")  # of fnmatch
 
 _MAX_BYTES = 4 << 20  # a catalogue is written by hand; more is a mistake
 
@@ -39,38 +42,69 @@ class Recognised:
     by: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Catalogue:
     """Entries, own ones before built-in ones."""
 
     own: tuple[Entry, ...]
     built_in: tuple[Entry, ...]
 
-    @property
+    @cached_property
     def entries(self) -> tuple[Entry, ...]:
         """All entries that count: a built-in one whose id an own one has does not."""
         replaced = {entry.agent for entry in self.own}
         return (*self.own, *(entry for entry in self.built_in if entry.agent not in replaced))
 
+    @cached_property
+    def _signs(self) -> tuple[_Signs, _Signs]:
+        return _Signs(self.own), _Signs(self.entries[len(self.own) :])
+
     def recognise(self, container: Container) -> Recognised | None:
         """Which agent a container is; own entries first, then the most specific sign. Never raises."""
         image = Image.parse(container.image)
-        for entries in (self.own, self.entries[len(self.own) :]):
-            matches = [
-                (_weight(sign), -position, entry, sign)
-                for position, entry in enumerate(entries)
-                for sign in entry.match
-                if _shows(sign, container, image)
-            ]
+        for signs in self._signs:
+            matches = [known for known in signs.near(image) if _shows(known.sign, container, image)]
             if matches:
-                *_, entry, sign = max(matches, key=lambda match: match[:2])
-                return Recognised(entry, container, image.version if sign.image else None, _describe(sign))
+                best = max(matches, key=lambda known: known.rank)
+                version = image.version if best.sign.image else None
+                return Recognised(best.entry, container, version, _describe(best.sign))
         return None
 
     def config_maps_of(self, daemon_set: DaemonSet) -> frozenset[str]:
         """ConfigMaps in the DaemonSet's namespace that its agents read without mounting them."""
         recognised = (self.recognise(container) for container in daemon_set.containers)
         return frozenset(name for found in recognised if found for name in found.entry.config_maps)
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """One sign of an entry, and how it ranks: by its weight, then what comes first."""
+
+    rank: tuple[tuple[int, int], int, int]
+    entry: Entry
+    sign: Sign
+
+
+class _Signs:
+    """The signs of some entries, filed by the last part of the image they ask for.
+
+    The webhook asks for every container that is created, and most signs are about other images.
+    """
+
+    def __init__(self, entries: Sequence[Entry]) -> None:
+        self._by_name: dict[str, list[_Known]] = {}
+        self._others: list[_Known] = []
+        for position, entry in enumerate(entries):
+            for number, sign in enumerate(entry.match):
+                known = _Known((_weight(sign), -position, -number), entry, sign)
+                name = (sign.image or "*").lower().rpartition("/")[2]
+                plain = not _WILDCARD.search(name)
+                (self._by_name.setdefault(name, []) if plain else self._others).append(known)
+
+    def near(self, image: Image) -> Iterator[_Known]:
+        """Those that may be about the image, and all that are not about one image's name."""
+        yield from self._by_name.get(image.path[-1], ())
+        yield from self._others
 
 
 def load_catalogue(extra_paths: Sequence[Path] = ()) -> Catalogue:
@@ -164,16 +198,18 @@ def _refuse_twins(entries: Iterable[Entry], faults: list[str]) -> None:
 
 
 def _shows(sign: Sign, container: Container, image: Image) -> bool:
-    flags = {
-        word.partition("=")[0].lstrip("-")
-        for word in (*container.command, *container.args)
-        if word.startswith("-")
-    }
     return (
         (sign.image is None or image.matches(sign.image))
         and (sign.container is None or sign.container == container.name)
         and (sign.env is None or any(sign.env == variable.name for variable in container.env))
-        and (sign.arg is None or sign.arg in flags)
+        and (sign.arg is None or _has_flag(container, sign.arg))
+    )
+
+
+def _has_flag(container: Container, flag: str) -> bool:
+    return any(
+        word.startswith("-") and word.partition("=")[0].lstrip("-") == flag
+        for word in (*container.command, *container.args)
     )
 
 

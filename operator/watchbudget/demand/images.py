@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import cache
 
 __all__ = ["Image", "Version", "parse_version"]
 
@@ -49,6 +50,12 @@ class Image:
 
     def matches(self, pattern: str) -> bool:
         """Whether the path ends in the pattern, part by part; `*` stands for any text within a part."""
-        parts = pattern.lower().split("/")
+        parts = _parts(pattern)
         tail = self.path[-len(parts) :]
         return len(tail) == len(parts) and all(map(fnmatchcase, tail, parts))
+
+
+@cache
+def _parts(pattern: str) -> tuple[str, ...]:
+    """The pattern taken apart; patterns come from the catalogue, so there are few."""
+    return tuple(pattern.lower().split("/"))

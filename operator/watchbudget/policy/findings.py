@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import date
 
-from watchbudget.api.budget import WatchBudget
+from watchbudget.api.budget import Exemption, WatchBudget
 from watchbudget.policy.context import Context
 from watchbudget.policy.model import Action, Finding, Verdict
 from watchbudget.policy.rules import RULES, Rule
@@ -23,12 +23,10 @@ def action_of(rule: Rule, budget: WatchBudget, namespace: str) -> Action:
     that everything else needs may live there.
     """
     enforcement = budget.spec.enforcement
-    named = {setting.name: setting.action for setting in enforcement.rules}
-    own = named.get(rule.id)  # type: ignore[call-overload]  # a rule's id is one of the names
-    if own is None:
-        action = min(Action.parse(enforcement.action), rule.default_action, key=lambda step: step.value)
-    else:
-        action = Action.parse(own)
+    own = next((setting.action for setting in enforcement.rules if setting.name == rule.id), None)
+    action = Action.parse(own or enforcement.action)
+    if own is None and rule.default_action < action:
+        action = rule.default_action
     if action is Action.DENY and namespace == "kube-system" and not enforcement.deny_in_kube_system:
         return Action.WARN
     return action
@@ -39,6 +37,12 @@ def findings_of(context: Context, today: date, rules: Sequence[Rule] = RULES) ->
     if not context.watched:
         return ()
     found = []
+    key = context.daemon_set.key
+    exemptions = [
+        each
+        for each in context.budget.spec.exemptions
+        if (each.namespace, each.name) == key and each.active(today)
+    ]
     for rule in rules:
         action = action_of(rule, context.budget, context.daemon_set.namespace)
         material = rule.check(context) if action is not Action.OFF else None
@@ -50,7 +54,7 @@ def findings_of(context: Context, today: date, rules: Sequence[Rule] = RULES) ->
                     action=action,
                     message=material.message,
                     remedy=material.remedy,
-                    exempted=_exemption(context, rule, today),
+                    exempted=_exemption(exemptions, key, rule),
                     freed_bytes=material.freed_bytes,
                     weight=material.weight,
                 )
@@ -58,10 +62,10 @@ def findings_of(context: Context, today: date, rules: Sequence[Rule] = RULES) ->
     return tuple(found)
 
 
-def _exemption(context: Context, rule: Rule, today: date) -> str | None:
+def _exemption(exemptions: Iterable[Exemption], key: tuple[str, str], rule: Rule) -> str | None:
     """The reason of the exemption that silences the rule here; it says until when."""
-    for exemption in context.budget.spec.exemptions:
-        if exemption.covers(*context.daemon_set.key, rule.id) and exemption.active(today):
+    for exemption in exemptions:
+        if exemption.covers(*key, rule.id):
             return f"{exemption.reason} (until {exemption.until})" if exemption.until else exemption.reason
     return None
 

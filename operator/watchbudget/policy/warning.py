@@ -28,5 +28,6 @@ def warning_text(finding: Finding) -> str:
 
 
 def _one_line(text: str) -> str:
-    shown = "".join(" " if unicodedata.category(character)[0] in "CZ" else character for character in text)
-    return " ".join(shown.split())
+    if not (text.isascii() and text.isprintable()):
+        text = "".join(" " if unicodedata.category(character)[0] in "CZ" else character for character in text)
+    return " ".join(text.split())
