@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Judged", "Judging"]
 
-SETTLE = 0.1
-"""Seconds that a change waits for others: one `kubectl apply` is many."""
+SETTLE = 0.02
+"""Seconds that a change waits for others. Short, because the role that `kubectl apply` creates should be
+known when the DaemonSet of the same file comes."""
 
 SHARE = 3.0
 """A judgement that takes a second is followed by three without one, so that a busy cluster with thousands of
