@@ -102,14 +102,19 @@ class Terms:
         list_bytes: that one start asks of the API server.
         paused: why its owner holds its starts, for people; None: they go on.
         revision: the newest of its revisions, if known: pauses are told of that one.
+        updated: pods of that revision, held ones too (`status.updatedNumberScheduled`), if known. Without
+            it a few nodes that crash-loop look like all of them after a restart of the operator.
         forgiven: a revision whose failures its owner has accepted: they do not pause it.
+        waves: numbers of it are wanted although it has no starts: old pods wait to be replaced.
     """
 
     budgets: tuple[str, ...]
     list_bytes: int = 0
     paused: str | None = None
     revision: str = ""
+    updated: int | None = None
     forgiven: str | None = None
+    waves: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,7 +287,8 @@ class Pass:
         limit: starts at once that the API server is believed to bear, the cluster's ceiling at most.
         in_flight: permits taken in the cluster.
         budgets: numbers for every budget given.
-        daemon_sets: numbers for every DaemonSet that has terms or starts.
+        daemon_sets: numbers for every DaemonSet that has starts, or had failures in the last ten minutes, or is
+            rolled in waves.
         next_pass: the latest time for the next pass even if nothing changes; None: no need.
     """
 
