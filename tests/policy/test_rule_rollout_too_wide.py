@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 
 from policy_samples import budget, context, daemon_set, demand, from_manifest, only, patched, rules_of
 from watchbudget.api.budget import Rollout, WatchBudget
+from watchbudget.api.resources import NETWORK_POLICIES
+from watchbudget.demand.model import Watches
 from watchbudget.inventory.fleet import DaemonSet, UpdateStrategy
 from watchbudget.policy.context import Context
 from watchbudget.policy.rules.rollout_too_wide import RULE
@@ -70,6 +72,33 @@ def test_a_gate_paces_a_surge_but_nodes_without_an_agent_are_capped():
     material = RULE.check(of(rolling("6"), of=gated))
     assert material is not None
     assert material.message.endswith("(maxUnavailable 6): the budget's rollout allows 5")
+
+
+def test_seats_are_no_question_where_a_gate_paces_the_lists():
+    wide = rolling("40", namespace="kube-system")  # whose level has seats for 9 lists
+    assert RULE.check(of(wide, of=budget(rollout={"maxConcurrentStarts": 40}))) is None
+    for not_held in ({"gate": False}, {"gate": True}):
+        critical = rolling("40", namespace="kube-system", priority_class="system-node-critical")
+        material = RULE.check(of(critical, of=budget(rollout={"maxConcurrentStarts": 40, **not_held})))
+        assert material is not None
+        assert material.remedy.text == "Set maxUnavailable to 9 or less."
+    careful = budget(rollout={"maxConcurrentStarts": 40, "gateCritical": True})
+    assert RULE.check(of(critical, of=careful)) is None
+
+
+def test_a_surge_of_pods_that_no_gate_holds_is_too_wide():
+    critical = rolling("0", "50%", priority_class="system-node-critical")
+    assert RULE.check(of(critical, of=budget(rollout={}))) is not None
+    assert RULE.check(of(critical, of=budget(rollout={"gateCritical": True}))) is None
+
+
+def test_a_careful_budget_counts_what_may_be_listed_too():
+    both = (demand(), demand(NETWORK_POLICIES, Watches.UNKNOWN))  # 6.7 MB each
+    for careful, allowed in ((False, 5), (True, 2)):
+        rollout = {"maxListBytesInFlight": "34M", "gateUncertain": careful}
+        material = RULE.check(context(*both, item=rolling("9"), of=budget(rollout=rollout)))
+        assert material is not None
+        assert material.remedy.text == f"Set maxUnavailable to {allowed} or less."
 
 
 def test_bytes_in_flight_cap_too_but_never_below_one():

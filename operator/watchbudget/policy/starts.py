@@ -1,15 +1,31 @@
-"""How many pods a rollout starts at once, and for how many the API server has room."""
+"""How many pods a rollout starts at once, whether a budget holds them, and how many the API server bears."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
 from watchbudget.api.budget import Rollout
-from watchbudget.inventory.fleet import UpdateStrategy
+from watchbudget.cost.model import Bill
+from watchbudget.demand.model import Demand
+from watchbudget.inventory.fleet import DaemonSet, UpdateStrategy
 
-__all__ = ["Level", "Starts", "cap_of", "level_of", "starts_of"]
+__all__ = [
+    "NODE_CRITICAL",
+    "Level",
+    "Starts",
+    "cap_of",
+    "count_of",
+    "is_held",
+    "level_of",
+    "list_bytes_of",
+    "starts_of",
+]
+
+NODE_CRITICAL = "system-node-critical"
+"""The highest priority class: https://kubernetes.io/docs/tasks/administer-cluster/guaranteed-scheduling-critical-addon-pods/"""
 
 _COUNT = re.compile(r"[0-9]{1,10}%?")
 
@@ -63,12 +79,35 @@ def starts_of(strategy: UpdateStrategy, nodes: int) -> Starts | None:
     return max(found, key=lambda starts: starts.number, default=None)
 
 
-def _resolve(given: str, nodes: int) -> int | None:
+def count_of(given: str, nodes: int) -> int | None:
+    """What `20` or `30%` comes to on so many nodes, which it may exceed; None for what is neither."""
     if not _COUNT.fullmatch(given) or not given.isascii():
         return None
-    if given.endswith("%"):
-        return min(nodes, -(-nodes * int(given[:-1]) // 100))
-    return min(nodes, int(given))
+    return -(-nodes * int(given[:-1]) // 100) if given.endswith("%") else int(given)
+
+
+def _resolve(given: str, nodes: int) -> int | None:
+    number = count_of(given, nodes)
+    return None if number is None else min(nodes, number)
+
+
+def is_held(rollout: Rollout | None, daemon_set: DaemonSet) -> bool:
+    """Whether a budget's gate holds the pods of a DaemonSet that counts as watching under it."""
+    if rollout is None or not rollout.gate:
+        return False
+    return rollout.gate_critical or daemon_set.priority_class != NODE_CRITICAL
+
+
+def list_bytes_of(rollout: Rollout, watched: Iterable[Demand], bill: Bill) -> int:
+    """What one start is taken to list under a budget, in bytes.
+
+    That of the demands that count as watches; of one with a selector, whose share nobody counted, the whole.
+    A budget that is careful (`gateUncertain`) counts what may be watched as well.
+    """
+    if rollout.gate_uncertain:
+        return bill.list_bytes_per_start_up_to
+    counting = {demand.resource for demand in watched}
+    return sum(line.list_bytes for line in bill.lines if line.resource in counting)
 
 
 def cap_of(rollout: Rollout, list_bytes: int) -> int:

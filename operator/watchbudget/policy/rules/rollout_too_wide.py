@@ -6,7 +6,7 @@ from watchbudget.policy.context import Context
 from watchbudget.policy.model import Action, Remedy
 from watchbudget.policy.phrases import counted
 from watchbudget.policy.rules.rule import Material, Rule
-from watchbudget.policy.starts import cap_of, level_of, starts_of
+from watchbudget.policy.starts import cap_of, is_held, level_of, list_bytes_of, starts_of
 
 __all__ = ["RULE"]
 
@@ -16,18 +16,21 @@ def _check(context: Context) -> Material | None:
     starts = starts_of(context.daemon_set.update_strategy, bill.nodes)
     if starts is None or not bill.seats_per_start:
         return None
-    if starts.field == "maxSurge" and rollout is not None and rollout.gate:
+    held = is_held(rollout, context.daemon_set)
+    if starts.field == "maxSurge" and held:
         return None  # the gate paces them, and the old pods run on meanwhile
     level = level_of(context.daemon_set.namespace)
     fits = max(1, level.seats // bill.seats_per_start)
-    cap = cap_of(rollout, bill.list_bytes_per_start) if rollout else fits
-    allowed = min(fits, cap)
+    cap = cap_of(rollout, list_bytes_of(rollout, context.watched, bill)) if rollout else fits
+    # Held pods list as the pacer lets them, so no seats run out; what is lowered at admission to the cap
+    # then has no finding (rollout/cap.py).
+    allowed = cap if held else min(fits, cap)
     if starts.number <= allowed:
         return None
     seats = starts.number * bill.seats_per_start
     why = (
         f"their lists take {seats:,} seats of priority level {level.name}, which has {level.seats}"
-        if fits <= cap
+        if fits <= cap and not held
         else f"the budget's rollout allows {cap}"
     )
     return Material(
