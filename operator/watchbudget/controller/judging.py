@@ -7,13 +7,14 @@ import datetime as dt
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from watchbudget.controller.admission import Snapshot
-from watchbudget.controller.reading import Reader
+from watchbudget.controller.reading import Around, Reader
 from watchbudget.controller.reviews import Reviews
-from watchbudget.controller.store import Store, View
+from watchbudget.controller.store import Key, Store, View
 from watchbudget.cost.calibration import Calibration, load_calibration
 from watchbudget.demand.catalogue import Catalogue, load_catalogue
 from watchbudget.inventory.errors import ClusterError
@@ -42,11 +43,21 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """One judgement and what it rests on."""
+    """One judgement and what it rests on.
+
+    Attributes:
+        known: what was read around the DaemonSets and exists, as `reading.Around.things` names it.
+        expected: DaemonSets that were announced and whose surroundings were looked for.
+        began: seconds of the monotonic clock when it was begun.
+        seconds: that it took.
+    """
 
     view: View
     audit: Audit
     snapshot: Snapshot
+    known: frozenset[object]
+    expected: frozenset[Key]
+    began: float
     seconds: float
 
 
@@ -80,59 +91,67 @@ class Judging:
         self._catalogue: Catalogue = load_catalogue()
         self._calibration: Calibration = load_calibration()
         self._loop = asyncio.get_running_loop()
-        self._news = asyncio.Event()
+        self._news, self._urgent = asyncio.Event(), asyncio.Event()
         self._bench: Judge | None = None
 
     def changed(self) -> None:
         """Ask for a judgement; from any thread."""
         self._loop.call_soon_threadsafe(self._news.set)
 
+    def expect(self, key: Key, around: Around) -> None:
+        """Judge soon, and with what this DaemonSet rests on; from any thread."""
+
+        def note() -> None:
+            self._reader.expect(key, around)
+            self._urgent.set()
+            self._news.set()
+
+        self._loop.call_soon_threadsafe(note)
+
     async def run(self) -> None:
         """Judge until cancelled. The store must have been filled by a full list before."""
         while True:
             self._news.clear()
+            self._urgent.clear()
             took = await self._judge()
             try:
                 async with asyncio.timeout(LONGEST_WAIT):
                     await self._news.wait()
             except TimeoutError:
                 continue
-            await asyncio.sleep(max(SETTLE, SHARE * took))
+            await asyncio.sleep(SETTLE)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(SHARE * took):
+                    await self._urgent.wait()
 
     async def _judge(self) -> float:
-        api, view = self._open_api(), self._store.view()
+        api, view, began = self._open_api(), self._store.view(), time.monotonic()
+        expected = self._reader.expected()
         try:
             await self._reader.complete(api, view)
         except ClusterError as error:
             log.warning("Judged by what was known before: %s", error)
-        result = await asyncio.to_thread(self._decide, view, self._reader.fleet(view))
+        fleet, known = self._reader.fleet(view), self._reader.known()
+        audit, snapshot = await asyncio.to_thread(self._decide, view, fleet)
+        result = Judged(view, audit, snapshot, known, expected, began, time.monotonic() - began)
         self.last = result
         await self._publish(result)
         await self._ask(api)
         return result.seconds
 
-    def _decide(self, view: View, fleet: Fleet) -> Judged:
-        began = time.perf_counter()
+    def _decide(self, view: View, fleet: Fleet) -> tuple[Audit, Snapshot]:
         accounts = dict.fromkeys((item.namespace, item.service_account) for item in fleet.daemon_sets)
         resources = tuple(entry.resource for entry in fleet.census.resources)
         access = self._reviews.sift(fleet.rbac, tuple(accounts), resources, complete=fleet.complete_rbac)
         fleet = replace(fleet, access=access)
+        today = dt.datetime.now(dt.UTC).date()
         bench = Judge(
-            fleet,
-            view.budgets,
-            today=dt.datetime.now(dt.UTC).date(),
-            catalogue=self._catalogue,
-            calibration=self._calibration,
+            fleet, view.budgets, today=today, catalogue=self._catalogue, calibration=self._calibration
         )
         audit = judge(
-            fleet,
-            view.budgets,
-            today=dt.datetime.now(dt.UTC).date(),
-            catalogue=self._catalogue,
-            calibration=self._calibration,
+            fleet, view.budgets, today=today, catalogue=self._catalogue, calibration=self._calibration
         )
-        ledgers = bench.ledgers(map(bench.appraise, fleet.daemon_sets))
-        return Judged(view, audit, Snapshot(bench, ledgers), time.perf_counter() - began)
+        return audit, Snapshot(bench, bench.ledgers(map(bench.appraise, fleet.daemon_sets)))
 
     async def _ask(self, api: Api) -> None:
         """Ask the authorizers what is still unknown, as long as nothing more urgent comes up."""

@@ -6,14 +6,18 @@ import asyncio
 import logging
 import signal
 import ssl
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from watchbudget.controller.admission import Snapshot, mutate, validate
+from watchbudget.controller.freshness import Freshness
+from watchbudget.controller.reading import Around
 from watchbudget.controller.review import AdmissionRequest, AdmissionResponse
 from watchbudget.controller.server import AdmissionServer, Handler
 from watchbudget.controller.worker import CannotRunError, Options, Worker
 
 __all__ = ["CannotRunError", "Options", "run"]
+
+_Judge = Callable[[AdmissionRequest, Snapshot | None], AdmissionResponse]
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +47,9 @@ class _Process:
             options,
             load=self._load_soon,
             ended=self._end_soon,
+            published=self._published_soon,
         )
+        self._fresh = Freshness(self._worker.store, lambda: self._worker.judged, self._worker.expect)
         self._server = AdmissionServer(
             self._handlers(),
             self._worker.why_not_ready,
@@ -84,6 +90,9 @@ class _Process:
         log.info("Answering on port %d, probes on port %d", self._server.port, self._server.probe_port)
         self._started(self._server)
 
+    def _published_soon(self) -> None:
+        self._loop.call_soon_threadsafe(self._fresh.published)
+
     def _end_soon(self) -> None:
         self._loop.call_soon_threadsafe(self._end.set)
 
@@ -99,10 +108,16 @@ class _Process:
         self._certified.set()
 
     def _handlers(self) -> dict[str, Handler]:
-        def from_memory(
-            judge: Callable[[AdmissionRequest, Snapshot | None], AdmissionResponse],
-        ) -> Handler:
-            return lambda request: judge(request, self._snapshot())
+        def from_memory(judge: _Judge) -> Handler:
+            def answer(request: AdmissionRequest) -> AdmissionResponse | Awaitable[AdmissionResponse]:
+                around = self._fresh.wanting(request)
+                return judge(request, self._snapshot()) if around is None else later(request, around)
+
+            async def later(request: AdmissionRequest, around: Around) -> AdmissionResponse:
+                await self._fresh.wait(request, around)
+                return judge(request, self._snapshot())
+
+            return answer
 
         return {"/mutate-daemonsets": from_memory(mutate), "/validate-daemonsets": from_memory(validate)}
 

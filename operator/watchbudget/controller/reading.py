@@ -40,9 +40,31 @@ from watchbudget.inventory.surroundings import (
 if TYPE_CHECKING:
     from watchbudget.inventory.transport import Api
 
-__all__ = ["Reader", "relist"]
+__all__ = ["Around", "Reader", "relist"]
 
 log = logging.getLogger(__name__)
+
+
+MOST_EXPECTED = 500
+"""DaemonSets announced and not yet seen; the oldest are forgotten first."""
+
+EXPECTED_SECONDS = 600.0
+"""How long the surroundings of a DaemonSet that was only announced are kept: it may have been refused, and
+come again corrected."""
+
+
+@dataclass(frozen=True, slots=True)
+class Around:
+    """What a judgement of one DaemonSet rests on beside itself, by namespace and name."""
+
+    namespace: str
+    account: Key
+    config_maps: Mapping[Key, bool]  # and whether they may be absent
+
+    def things(self) -> frozenset[object]:
+        """One value for each thing that has to be read, as `Reader.known` holds them."""
+        maps = (("config", key) for key in self.config_maps)
+        return frozenset((self.namespace, ("account", self.account), *maps))
 
 
 @dataclass(slots=True)
@@ -113,6 +135,7 @@ class Reader:
         self._census_read: float | None = None
         self._around, self._accounts, self._config_maps = _Aged(), _Aged(), _Aged()
         self._told: set[str] = set()
+        self._expected: dict[Key, tuple[Around, float]] = {}
         self._base: Fleet | None = None
         self._rbac: Rbac | None = None
         self._basis: tuple[int, ...] = ()
@@ -149,11 +172,19 @@ class Reader:
     async def complete(self, api: Api, view: View) -> None:
         """Read what is missing or old around the DaemonSets of the view. Gaps are logged, once each."""
         gaps = Gaps()
-        oldest = self._clock() - self._refresh
+        now = self._clock()
+        oldest = now - self._refresh
+        self._expected = {key: each for key, each in self._expected.items() if each[1] > now}
+        expected = [around for around, _ in self._expected.values()]
         items = [stored.value for stored in view.daemon_sets.values() if isinstance(stored.value, DaemonSet)]
         namespaces = dict.fromkeys(item.namespace for item in items)
         accounts = dict.fromkeys((item.namespace, item.service_account) for item in items)
         references = _references(view.daemon_sets)
+        for around in expected:
+            namespaces.setdefault(around.namespace)
+            accounts.setdefault(around.account)
+            for key, optional in around.config_maps.items():
+                references.setdefault(key, optional)
         for aged, wanted in (
             (self._around, namespaces),
             (self._accounts, accounts),
@@ -178,6 +209,37 @@ class Reader:
             }
             self._put(self._config_maps, missing, maps, complete=gaps.count == before)
         self._tell(gaps.told())
+
+    def expect(self, key: Key, around: Around) -> None:
+        """Read at the next opportunity what a DaemonSet rests on that is about to be created or changed.
+
+        What was found absent before is read again: a ConfigMap often comes a moment before its DaemonSet.
+        """
+        while len(self._expected) >= MOST_EXPECTED:
+            del self._expected[next(iter(self._expected))]
+        self._expected[key] = around, self._clock() + EXPECTED_SECONDS
+        for aged, keys in (
+            (self._around, (around.namespace,)),
+            (self._accounts, (around.account,)),
+            (self._config_maps, around.config_maps),
+        ):
+            for each in keys:
+                if aged.values.get(each) is None:
+                    aged.read.pop(each, None)
+
+    def expected(self) -> frozenset[Key]:
+        """DaemonSets that were announced by `expect`."""
+        return frozenset(self._expected)
+
+    def known(self) -> frozenset[object]:
+        """What has been read and exists, as `Around.things` names it."""
+        return frozenset(
+            (
+                *(name for name, part in self._around.values.items() if part.labels),
+                *(("account", key) for key, value in self._accounts.values.items() if value is not None),
+                *(("config", key) for key, value in self._config_maps.values.items() if value is not None),
+            )
+        )
 
     def fleet(self, view: View) -> Fleet:
         """The snapshot that is judged; no request is sent.

@@ -13,7 +13,7 @@ import os
 import ssl
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 
 from aiohttp import ClientPayloadError, web
@@ -25,8 +25,8 @@ from watchbudget.controller.review import AdmissionRequest, AdmissionResponse, B
 
 __all__ = ["AdmissionServer", "Handler"]
 
-Handler = Callable[[AdmissionRequest], AdmissionResponse]
-"""Answers one request from memory. It runs in the event loop: what it waits for, everyone waits for."""
+Handler = Callable[[AdmissionRequest], AdmissionResponse | Awaitable[AdmissionResponse]]
+"""Answers one request from memory. It runs in the event loop: while it computes, everyone waits."""
 
 MAX_BODY = 7 * 1024 * 1024
 """Bytes. The API server decodes objects of up to 3 MB, twice what etcd stores, as JSON is longer than what
@@ -211,6 +211,8 @@ class AdmissionServer:
             return _refusal(400, f"the body cannot be read: {error}"), "refused"
         try:
             answer = handler(review)
+            if not isinstance(answer, AdmissionResponse):
+                answer = await answer
             encoded = encode(review.uid, answer)
         except Exception:  # whatever it is, no fault of ours may keep a node agent from starting
             log.exception("%s of %s was let through unjudged", request.path, _named(review))

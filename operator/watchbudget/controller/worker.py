@@ -18,10 +18,10 @@ from watchbudget.controller import serving
 from watchbudget.controller.client import Client
 from watchbudget.controller.judging import Judged, Judging
 from watchbudget.controller.lease import Elector
-from watchbudget.controller.reading import Reader, relist
+from watchbudget.controller.reading import Around, Reader, relist
 from watchbudget.controller.reviews import Reviews
 from watchbudget.controller.secret_store import SecretStore
-from watchbudget.controller.store import Store
+from watchbudget.controller.store import Key, Store
 from watchbudget.controller.tls import service_hosts
 from watchbudget.controller.watching import Watching
 from watchbudget.inventory.cluster import OLDEST_SUPPORTED, server_version
@@ -91,13 +91,21 @@ class Worker:
         failed: why the worker ended by itself; None otherwise.
     """
 
-    def __init__(self, options: Options, load: serving.Load, ended: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        options: Options,
+        *,
+        load: serving.Load,
+        ended: Callable[[], None],
+        published: Callable[[], None],
+    ) -> None:
         """Prepare; `start` begins.
 
         Args:
             options: how to run.
             load: takes a certificate to serve with, in any thread.
             ended: called once if the worker cannot go on.
+            published: called after each judgement.
         """
         self.store = Store(self._changed)
         self.judged: Judged | None = None
@@ -106,6 +114,7 @@ class Worker:
         self._options = options
         self._load = load
         self._ended = ended
+        self._published = published
         self._judging: Judging | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._main: asyncio.Task[None] | None = None
@@ -122,6 +131,11 @@ class Worker:
         if self._loop is not None and self._main is not None:
             self._loop.call_soon_threadsafe(self._main.cancel)
         self._thread.join(timeout=15)
+
+    def expect(self, key: Key, around: Around) -> None:
+        """Judge soon, and with what this DaemonSet rests on; from any thread."""
+        if self._judging is not None:
+            self._judging.expect(key, around)
 
     def why_not_ready(self) -> str | None:
         """Why no admission request should be sent here; None if they may."""
@@ -243,6 +257,7 @@ class Worker:
     async def _publish(self, judged: Judged) -> None:
         first = self.judged is None
         self.judged = judged
+        self._published()
         if first:
             count = len(judged.audit.judgements)
             log.info("%d DaemonSets judged by %d budgets", count, len(judged.view.budgets))

@@ -1,0 +1,117 @@
+"""Whether a DaemonSet can be judged by what is in memory, and a short wait where it cannot.
+
+`kubectl apply -f` of a whole agent sends its role, its ConfigMap and its DaemonSet within a tenth of a
+second. Judged by what was known before, a bad agent would pass its first creation, and later updates could
+not be denied: it would be in violation already. So the answer about a DaemonSet whose surroundings are new
+waits for one judgement that looked for them: never long, and never twice in a row.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Any
+
+from watchbudget.controller.judging import Judged
+from watchbudget.controller.reading import Around
+from watchbudget.controller.review import AdmissionRequest
+from watchbudget.controller.store import Key, Store
+from watchbudget.inventory.references import config_map_references
+
+__all__ = ["LONGEST", "Freshness"]
+
+LONGEST = 0.5
+"""Seconds that one answer waits, of the webhooks' timeout of 3."""
+
+AGAIN_AFTER = 10.0
+"""Seconds in which the same DaemonSet is not waited for again: by the second webhook, or a retry."""
+
+_MOST_WAITED = 1000
+
+
+class Freshness:
+    """Asks for newer judgements and waits for them. Lives in the event loop that answers."""
+
+    def __init__(
+        self,
+        store: Store,
+        judged: Callable[[], Judged | None],
+        expect: Callable[[Key, Around], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Prepare.
+
+        Args:
+            store: what the watches tell.
+            judged: gives the newest judgement.
+            expect: asks for one that knows what is around a DaemonSet.
+            clock: seconds that only ever grow.
+        """
+        self._store = store
+        self._judged = judged
+        self._expect = expect
+        self._clock = clock
+        self._newer = asyncio.Event()
+        self._waited: dict[Key, float] = {}
+
+    def published(self) -> None:
+        """There is a new judgement."""
+        self._newer.set()
+        self._newer = asyncio.Event()
+
+    def wanting(self, request: AdmissionRequest) -> Around | None:
+        """What has to be known and is not; None if the request can be answered at once."""
+        judged = self._judged()
+        if judged is None or request.object is None or request.operation not in ("CREATE", "UPDATE"):
+            return None
+        try:
+            around = _around(request.object, request.namespace)
+        except (AttributeError, TypeError, ValueError, RecursionError):
+            return None  # an object of odd shape is answered for what it is
+        if self._enough(judged, around):
+            return None
+        key = request.namespace, _name(request)
+        if self._clock() - self._waited.get(key, float("-inf")) < AGAIN_AFTER:
+            return None
+        return around
+
+    async def wait(self, request: AdmissionRequest, around: Around) -> None:
+        """Wait until it is known, or for `LONGEST`."""
+        key = request.namespace, _name(request)
+        if len(self._waited) >= _MOST_WAITED:
+            self._waited.clear()
+        self._waited[key] = self._clock()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LONGEST):
+                newer, asked = self._newer, self._clock()
+                self._expect(key, around)
+                while True:
+                    await newer.wait()
+                    newer, judged = self._newer, self._judged()
+                    if judged is not None and judged.began >= asked and key in judged.expected:
+                        return
+
+    def _enough(self, judged: Judged, around: Around) -> bool:
+        return self._store.rbac_is(judged.view.rbac) and around.things() <= judged.known
+
+
+def _around(raw: Mapping[str, Any], namespace: str) -> Around:
+    pod = raw["spec"]["template"]["spec"] if "spec" in raw else {}
+    account = pod.get("serviceAccountName") or pod.get("serviceAccount") or "default"
+    if not isinstance(account, str):
+        raise TypeError(account)
+    references = config_map_references(raw)
+    return Around(
+        namespace,
+        (namespace, account),
+        {(namespace, name): optional for name, optional in references.items()},
+    )
+
+
+def _name(request: AdmissionRequest) -> str:
+    if request.name:
+        return request.name
+    metadata = (request.object or {}).get("metadata")
+    return str(metadata.get("generateName", "")) if isinstance(metadata, dict) else ""
