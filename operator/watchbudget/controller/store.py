@@ -171,6 +171,10 @@ class Store:
         stored = self._objects[Kind.DAEMON_SET].get(key)
         return stored.value if stored is not None and isinstance(stored.value, DaemonSet) else None
 
+    def rbac_is(self, rbac: Rbac) -> bool:
+        """Whether these still are all cluster-wide roles and bindings."""
+        return self._rbac is rbac
+
     def now(self) -> float:
         """Seconds of the store's clock."""
         return self._clock()
