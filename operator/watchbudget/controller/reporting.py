@@ -1,0 +1,221 @@
+"""What the leader tells the cluster of its judgement: status, annotations and Events, in one place.
+
+`report` says what shall be told and returns at once; `run` writes it, at bounded rates. A standby calls
+neither, or calls `run` alone: nothing is wanted of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from watchbudget.api.status import WatchBudgetStatus
+from watchbudget.controller.annotation_writer import AnnotationWriter, Target
+from watchbudget.controller.annotations import annotations_of
+from watchbudget.controller.fenced import Fence, FencedWriter
+from watchbudget.controller.lease import NotLeading
+from watchbudget.controller.metrics import OperatorMetrics
+from watchbudget.controller.news import News
+from watchbudget.controller.recorder import Recorder
+from watchbudget.controller.status import (
+    CENSUS_STALE,
+    Staging,
+    judged_status,
+    refused_status,
+    unjudged_status,
+)
+from watchbudget.controller.status_writer import StatusWriter
+from watchbudget.controller.store import Key, Meta, View
+from watchbudget.controller.wire import Transport
+from watchbudget.policy.model import Audit
+
+__all__ = ["Pending", "Reporter"]
+
+IDLE = 30.0
+"""Seconds without anything to do after which is looked again; news wake sooner."""
+
+RETRY = 1.0
+"""Seconds before the next look after a write that the fence did not let through."""
+
+log = logging.getLogger(__name__)
+
+
+def _utc_seconds() -> str:
+    """Now as `metav1.Time`."""
+    return dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """What is wanted and not yet written: names of budgets, keys of DaemonSets."""
+
+    statuses: tuple[str, ...] = ()
+    annotations: tuple[Key, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Reported:
+    """What was reported last, so that starts can be reported between judgements."""
+
+    audit: Audit | None
+    view: View
+    read_at: float | None  # of the census, by the clock
+
+
+@dataclass
+class Reporter:
+    """Reports judgements for the leader. Of one event loop.
+
+    Attributes:
+        recorder: for Events of other parts too.
+    """
+
+    transport: Transport
+    fence: Fence
+    metrics: OperatorMetrics
+    instance: str
+    paced: bool = True
+    stale_after: float = CENSUS_STALE
+    clock: Callable[[], float] = time.monotonic
+    now: Callable[[], str] = _utc_seconds
+    recorder: Recorder = field(init=False)
+
+    def __post_init__(self) -> None:
+        writer = FencedWriter(self.transport, self.fence, self.metrics)
+        self._wake = asyncio.Event()
+        self.recorder = Recorder(writer, self.metrics, self.instance, clock=self.clock, wake=self._wake.set)
+        self._statuses = StatusWriter(writer, self.clock)
+        self._annotations = AnnotationWriter(writer, self.clock)
+        self._news = News(self.recorder)
+        self._staging: Mapping[str, Staging] = {}
+        self._last: _Reported | None = None
+
+    async def report(
+        self,
+        audit: Audit | None,
+        view: View,
+        *,
+        census_age: float | None,
+        staging: Mapping[str, Staging] | None = None,
+    ) -> None:
+        """Say what shall be written after a judgement. To be called by the leader only; sends nothing itself.
+
+        Args:
+            audit: the judgement; None before the first, when budgets are only told that they are known.
+            view: what was judged, with what is stored: statuses, annotations, uids.
+            census_age: seconds since the census was read, by the monotonic clock; None if it never was.
+            staging: starts and rollouts by budget; None if they are as last told.
+        """
+        read_at = None if census_age is None else self.clock() - census_age
+        self._last = _Reported(audit, view, read_at)
+        self._staging = self._staging if staging is None else staging
+        self._report_budgets(self._last)
+        if audit is not None:
+            self._news.daemon_sets(audit, view.daemon_sets)
+            self._annotations.want(_targets(audit, view))
+        self._wake.set()
+
+    def staged(self, staging: Mapping[str, Staging]) -> None:
+        """Say how starts and rollouts stand, between judgements."""
+        if staging != self._staging:
+            self._staging = staging
+            if self._last is not None:
+                self._report_budgets(self._last)
+                self._wake.set()
+
+    def forget(self) -> None:
+        """Want nothing and remember nothing. To be called when this replica does not lead any more.
+
+        The next report then goes by what is stored, which another replica may have written.
+        """
+        self._last, self._staging = None, {}
+        self._statuses.forget()
+        self._annotations.forget()
+        self._news.forget()
+        self.recorder.forget()
+
+    @property
+    def pending(self) -> Pending:
+        """What is wanted and not yet written."""
+        return Pending(self._statuses.pending, self._annotations.pending)
+
+    async def run(self) -> None:
+        """Write what is wanted, until cancelled."""
+        while True:
+            self._wake.clear()
+            pause = IDLE
+            try:
+                await self.flush()
+                pause = min(IDLE, self.due_in())
+            except NotLeading:
+                pause = RETRY
+            except Exception:  # a writer that ends would leave the cluster with what was written last
+                log.exception("Reporting failed; it goes on")
+                pause = RETRY
+            try:
+                async with asyncio.timeout(pause):
+                    await self._wake.wait()
+            except TimeoutError:
+                continue
+
+    async def flush(self) -> None:
+        """Write what is due now. What fails stays wanted.
+
+        Raises:
+            NotLeading: the rest was not written.
+        """
+        await self._statuses.flush()
+        await self._annotations.flush()
+        await self.recorder.flush()
+
+    def due_in(self) -> float:
+        """Seconds until there is something to write; infinite if nothing is wanted."""
+        return min(self._statuses.due_in(), self._annotations.due_in(), self.recorder.due_in())
+
+    def _report_budgets(self, last: _Reported) -> None:
+        audit, view, now = last.audit, last.view, self.now()
+        age = None if last.read_at is None else self.clock() - last.read_at
+        for budget in view.budgets:
+            meta = view.budget_meta.get(budget.name, Meta())
+            before = self._statuses.previous(budget.name, meta, budget.status)
+            staging = self._staging.get(budget.name)
+            if audit is None:
+                after = unjudged_status(budget, before, now=now, staging=staging, paced=self.paced)
+            else:
+                after = judged_status(
+                    budget,
+                    audit,
+                    before,
+                    now=now,
+                    census_age=age,
+                    stale_after=self.stale_after,
+                    staging=staging,
+                    paced=self.paced,
+                )
+            self._want(budget.name, meta, before, after)
+        for name, error in view.refused.items():
+            meta = view.budget_meta.get(name, Meta())
+            before = self._statuses.previous(name, meta, view.refused_status.get(name))
+            self._want(name, meta, before, refused_status(error, meta.generation, before, now=now))
+        self._statuses.keep({budget.name for budget in view.budgets} | view.refused.keys())
+
+    def _want(
+        self, name: str, meta: Meta, before: WatchBudgetStatus | None, after: WatchBudgetStatus
+    ) -> None:
+        self._statuses.want(name, after)
+        self._news.budget(name, meta.uid, before, after)
+
+
+def _targets(audit: Audit, view: View) -> dict[Key, Target]:
+    """What every judged DaemonSet carries and shall carry."""
+    targets = {}
+    for judgement in audit.judgements:
+        stored = view.daemon_sets.get(judgement.daemon_set.key)
+        if stored is not None:
+            present = judgement.daemon_set.annotations
+            targets[judgement.daemon_set.key] = Target(stored.meta, present, annotations_of(judgement))
+    return targets
