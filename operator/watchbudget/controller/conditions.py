@@ -32,6 +32,11 @@ _LONGEST = 1024
 """Characters of a message: some names of 253 characters and what is said of them."""
 
 
+def cut(text: str, longest: int = _LONGEST) -> str:
+    """The text, or its beginning and an ellipsis."""
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"
+
+
 @dataclass(frozen=True, slots=True)
 class Claim:
     """A condition without its type and time: status, one CamelCase word, and a sentence for people."""
@@ -45,11 +50,6 @@ class Claim:
 
 
 NOT_JUDGED = Claim("Unknown", "NotJudged", "The cluster has not been judged by this budget yet")
-
-
-def cut(text: str, longest: int = _LONGEST) -> str:
-    """The text, or its beginning and an ellipsis."""
-    return text if len(text) <= longest else f"{text[: longest - 1]}…"
 
 
 def figure(size: int) -> str:
