@@ -287,8 +287,8 @@ class Pass:
         limit: starts at once that the API server is believed to bear, the cluster's ceiling at most.
         in_flight: permits taken in the cluster.
         budgets: numbers for every budget given.
-        daemon_sets: numbers for every DaemonSet that has starts, or had failures in the last ten minutes, or is
-            rolled in waves.
+        daemon_sets: numbers for every DaemonSet that has starts, or had failures in the last ten minutes, or
+            is rolled in waves.
         next_pass: the latest time for the next pass even if nothing changes; None: no need.
     """
 

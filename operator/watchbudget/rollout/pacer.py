@@ -4,21 +4,62 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from watchbudget.rollout.model import Ceiling, Key, Pass, Signals, Start, Terms
+from watchbudget.rollout.books import Books, Ledger
+from watchbudget.rollout.fair import Turns, Waiting, first_in_line
+from watchbudget.rollout.grants import Grants
+from watchbudget.rollout.health import Health
+from watchbudget.rollout.letgo import LetGo
+from watchbudget.rollout.limit import AdaptiveLimit
+from watchbudget.rollout.model import (
+    Ceiling,
+    Key,
+    Outcome,
+    Pass,
+    Pause,
+    Signals,
+    Start,
+    Terms,
+    Why,
+)
+from watchbudget.rollout.numbers import budget_pauses_of, numbers_of_budgets, numbers_of_daemon_sets
+from watchbudget.rollout.seen import Seen
 
 __all__ = ["Pacer"]
 
+MOST_PER_PASS = 25
+"""Permits given out in one pass: each is a patch."""
+
+AGAIN = 0.1
+"""Seconds to the next pass when this one could not give out all that was free."""
+
+HEARTBEAT = 5.0
+"""Seconds to the next pass at most while there are starts."""
+
+SOONEST = 0.02
+"""Seconds to the next pass at least."""
+
 
 class Pacer:
-    """Gives out permits. Every replica has one and calls it; only the leader's gives out permits."""
+    """Gives out permits. Every replica has one and calls it; only the leader's gives out permits.
+
+    What it remembers beyond a pass is how the API server bears it (`AdaptiveLimit`), how starts ended lately
+    (`Health`), whose turn it was, what is not seen to be done yet, and since when nothing moves. Who has a
+    permit is read from the pods.
+    """
 
     def __init__(self, max_starts: int = 100) -> None:
         """Prepare.
 
         Args:
-            max_starts: the cluster's ceiling: permits at once, all budgets together.
+            max_starts: the cluster's ceiling: permits at once, all budgets together; at least one.
         """
-        self._max_starts = max_starts
+        self._max_starts = max(1, max_starts)
+        self._books, self._health, self._turns = Books(), Health(), Turns()
+        self._limit, self._let_go, self._grants = AdaptiveLimit(), LetGo(), Grants()
+        self._moved: dict[Key, float] = {}  # when a DaemonSet's starts last moved, or had a reason not to
+        self._held: Mapping[str, Start] = {}  # in the pass before
+        self._locked: frozenset[str] = frozenset()  # budgets kept free for a large list, as well
+        self._first = True
 
     def turn(
         self,
@@ -32,15 +73,184 @@ class Pacer:
     ) -> Pass:
         """One pass: take in what is seen, decide.
 
-        Call it whenever something changed, and at `Pass.next_pass` at the latest.
+        Call it whenever something changed, after every probe, and at `Pass.next_pass` at the latest. What it
+        answers is answered again until it is seen to be done: `end` in the next pass, `release` and `let_go`
+        after ten seconds.
 
         Args:
             now: seconds that only ever grow.
-            starts: all pods with our label.
+            starts: all pods with our label, each once.
             terms: of all governed DaemonSets. Must be complete: one that is missing counts as not judged.
             ceilings: by name of budget, those with a `rollout`.
             signals: what the API server has shown since the last pass.
             leading: whether the caller holds the Lease. Otherwise it watches, ready to take over, and only
                 lets go what nobody else does.
         """
-        raise NotImplementedError
+        seen = Seen.of(starts, terms, ceilings)
+        ledger = self._books.read(now, seen.permitted.values(), seen.rules, ceilings)
+        self._learn(now, ledger)
+        limit = self._limit.update(
+            now, signals, ceiling=self._max_starts, in_flight=ledger.total, ended=tuple(ledger.lasted)
+        )
+        self._grants.settle(now, seen.held)
+        wake = [time for time in (ledger.next_change, self._grants.next_change(now)) if time is not None]
+
+        candidates, due = self._sort(now, seen, ledger, wake)
+        due += self._stalled(now, seen, ledger, candidates, limit if leading else 1, wake)
+        self._let_go.see(now, seen.held.keys(), seen.permitted.keys())
+        let_go = self._let_go.choose(now, due)
+        if len(due) > len(let_go):
+            wake.append(self._let_go.next_room(now))
+
+        release: list[str] = []
+        if leading:
+            release = self._give_out(now, seen, ledger, candidates, limit, {freed.uid for freed in let_go})
+        else:
+            self._grants.drop()
+            self._locked = frozenset()
+        if len(release) == MOST_PER_PASS:
+            wake.append(now + AGAIN)
+
+        pauses = self._pauses(seen, ledger)
+        if pauses and (forgotten := self._health.next_forgotten()) is not None:
+            wake.append(forgotten)
+        if seen.held or seen.permitted:
+            wake.append(now + HEARTBEAT)
+        self._held = seen.held
+        return Pass(
+            release=tuple(release),
+            end=tuple(ledger.ended),
+            let_go=let_go,
+            news=tuple(ledger.news),
+            pauses=pauses,
+            budget_pauses=budget_pauses_of(seen, pauses),
+            limit=limit,
+            in_flight=ledger.total,
+            budgets=numbers_of_budgets(seen, ledger, limit),
+            daemon_sets=numbers_of_daemon_sets(
+                seen,
+                ledger,
+                free=limit - ledger.total,
+                shut=self._locked,
+                pauses=pauses,
+                failed=self._health.failed(),
+            ),
+            next_pass=max(now + SOONEST, min(wake)) if wake else None,
+        )
+
+    def _learn(self, now: float, ledger: Ledger) -> None:
+        """Enter into the health what starts have come to.
+
+        Not at the first pass: what had failed before this process began did not fail now. As long as it
+        goes on failing it counts all the same.
+        """
+        for start, outcome in ledger.outcomes:
+            if outcome is Outcome.READY:
+                self._health.record(now, start.daemon_set, start.revision, failed=False)
+            elif outcome in {Outcome.FAILED, Outcome.TIMED_OUT} and not self._first:
+                self._health.record(now, start.daemon_set, start.revision, failed=True)
+        self._health.forget(now)
+        self._first = False
+
+    def _sort(
+        self, now: float, seen: Seen, ledger: Ledger, wake: list[float]
+    ) -> tuple[dict[Key, list[Start]], list[tuple[Start, Why]]]:
+        """The held pods that a permit would release, by DaemonSet, and those that need none."""
+        candidates: dict[Key, list[Start]] = {}
+        due: list[tuple[Start, Why]] = []
+        for key, pods in seen.waiting.items():
+            rules = seen.rules[key]
+            if key not in seen.terms:
+                oldest = min(pod.held_since for pod in pods)
+                if now - oldest < rules.max_hold:
+                    wake.append(oldest + rules.max_hold)
+                due += [(pod, Why.NOT_JUDGED) for pod in pods if now - pod.held_since >= rules.max_hold]
+                continue
+            if not rules.budgets:
+                due += [(pod, Why.NOT_GATED) for pod in pods]
+                continue
+            if not rules.gate_critical:
+                due += [(pod, Why.NOT_GATED) for pod in pods if pod.critical]
+            paused = {
+                revision
+                for revision in {pod.revision for pod in pods}
+                if seen.pause(key, revision, ledger, self._health) is not None
+            }
+            candidates[key] = [
+                pod
+                for pod in pods
+                if pod.revision not in paused and (rules.gate_critical or not pod.critical)
+            ]
+        return candidates, due
+
+    def _stalled(
+        self,
+        now: float,
+        seen: Seen,
+        ledger: Ledger,
+        candidates: Mapping[Key, list[Start]],
+        limit: int,
+        wake: list[float],
+    ) -> list[tuple[Start, Why]]:
+        """Held pods for which a permit was free for `maxHold` and none was taken, whatever was given out.
+
+        Whoever does not lead knows no limit but one: while anything is in flight, a leader is at work.
+        """
+        for uid in self._held.keys() - seen.held.keys():
+            if uid in seen.permitted:
+                self._moved[seen.permitted[uid].daemon_set] = now
+        self._moved = {key: since for key, since in self._moved.items() if candidates.get(key)}
+        due: list[tuple[Start, Why]] = []
+        for key, pods in candidates.items():
+            rules = seen.rules[key]
+            free = (
+                ledger.total < limit
+                and self._locked.isdisjoint(rules.budgets)
+                and all(ledger.accounts[name].room(rules.list_bytes) for name in rules.budgets)
+            )
+            if not free or key not in self._moved:
+                self._moved[key] = now
+            ends = self._moved[key] + rules.max_hold
+            if not pods:
+                continue
+            if now >= ends:
+                due += [(pod, Why.NO_PROGRESS) for pod in pods]
+            else:
+                wake.append(ends)
+        return due
+
+    def _give_out(
+        self,
+        now: float,
+        seen: Seen,
+        ledger: Ledger,
+        candidates: Mapping[Key, list[Start]],
+        limit: int,
+        let_go: set[str],
+    ) -> list[str]:
+        """Give out permits, as many as are free, and enter them in the books."""
+        for uid in self._grants:
+            start = seen.held[uid]
+            ledger.take(start, seen.rules[start.daemon_set])
+        self._turns.forget(candidates)
+        most = min(limit - ledger.total, MOST_PER_PASS)
+        if most <= 0:
+            return []
+        skip = self._grants.not_now(now) | let_go
+        waiting = {}
+        for key, pods in candidates.items():
+            first = first_in_line([pod for pod in pods if pod.uid not in skip] if skip else pods, most)
+            if first:
+                waiting[key] = Waiting(first, seen.rules[key], critical=first[0].critical)
+        chosen, self._locked = self._turns.share_out(waiting, ledger, most)
+        for start in chosen:
+            self._grants.give(now, start.uid)
+        return [start.uid for start in chosen]
+
+    def _pauses(self, seen: Seen, ledger: Ledger) -> dict[Key, Pause]:
+        """Of every DaemonSet that is paused, why."""
+        told = {
+            key: seen.pause(key, seen.shown_revision(key, ledger), ledger, self._health) for key in seen.rules
+        }
+        told |= {key: seen.order(key) for key in seen.terms if key not in told}
+        return {key: pause for key, pause in told.items() if pause is not None}
