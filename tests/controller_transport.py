@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import ssl
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import aiohttp
 
@@ -22,6 +24,7 @@ class TokenTransport:
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(ssl=self._tls),
             headers={"Authorization": f"Bearer {self._token}", "User-Agent": self._agent},
+            read_bufsize=2**21,  # a line is an event
         )
         return self
 
@@ -35,6 +38,7 @@ class TokenTransport:
         body: object = None,
         *,
         content_type: str = JSON,
+        accept: str = JSON,
         timeout: float,  # noqa: ASYNC109 - as the protocol has it
     ) -> Reply:
         try:
@@ -42,9 +46,20 @@ class TokenTransport:
                 method,
                 self._url + path,
                 json=body,
-                headers={"Content-Type": content_type},
+                headers={"Content-Type": content_type, "Accept": accept},
                 timeout=aiohttp.ClientTimeout(total=timeout),
             ) as answer:
                 return Reply(answer.status, await answer.json())
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise WireError(f"{method} {path}: {error!r}") from error
+
+    async def watch(self, path: str, *, timeout: float) -> AsyncIterator[Mapping[str, Any]]:  # noqa: ASYNC109
+        limits = aiohttp.ClientTimeout(total=None, sock_read=timeout)
+        try:
+            async with self._session.get(self._url + path, timeout=limits) as answer:
+                if answer.status != 200:
+                    raise WireError(f"GET {path}: HTTP {answer.status}")
+                async for line in answer.content:
+                    yield json.loads(line)
+        except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
+            raise WireError(f"GET {path}: {error!r}") from error
