@@ -8,8 +8,11 @@ import signal
 import ssl
 from collections.abc import Awaitable, Callable
 
+from prometheus_client import CollectorRegistry
+
 from watchbudget.controller.admission import Snapshot, mutate, validate
 from watchbudget.controller.freshness import Freshness
+from watchbudget.controller.metrics import OperatorMetrics
 from watchbudget.controller.reading import Around
 from watchbudget.controller.review import AdmissionRequest, AdmissionResponse
 from watchbudget.controller.server import AdmissionServer, Handler
@@ -43,8 +46,10 @@ class _Process:
         self._loop = asyncio.get_running_loop()
         self._end = asyncio.Event()
         self._certified = asyncio.Event()
+        registry = CollectorRegistry()
         self._worker = Worker(
             options,
+            OperatorMetrics(registry),
             load=self._load_soon,
             ended=self._end_soon,
             published=self._published_soon,
@@ -55,6 +60,7 @@ class _Process:
             self._worker.why_not_ready,
             address=(options.listen, options.port),
             probe_address=(options.listen, options.probe_port),
+            registry=registry,
         )
 
     async def run(self) -> None:

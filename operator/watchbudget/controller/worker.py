@@ -18,7 +18,9 @@ from watchbudget.controller import serving
 from watchbudget.controller.client import Client
 from watchbudget.controller.judging import Judged, Judging
 from watchbudget.controller.lease import Elector
+from watchbudget.controller.metrics import OperatorMetrics
 from watchbudget.controller.reading import Around, Reader, relist
+from watchbudget.controller.reporting import Reporter
 from watchbudget.controller.reviews import Reviews
 from watchbudget.controller.secret_store import SecretStore
 from watchbudget.controller.store import Key, Store
@@ -39,6 +41,9 @@ SECRET = "watchbudget-tls"  # noqa: S105 - the name of one
 
 CENSUS_SECONDS = 60.0
 """Between two counts: the API server itself counts once a minute (`--etcd-count-metric-poll-period`)."""
+
+LEADERSHIP_SECONDS = 0.5
+"""Between two looks at who leads; writes ask for themselves."""
 
 LONGEST_PAUSE = 30.0
 
@@ -94,6 +99,7 @@ class Worker:
     def __init__(
         self,
         options: Options,
+        metrics: OperatorMetrics,
         *,
         load: serving.Load,
         ended: Callable[[], None],
@@ -103,6 +109,7 @@ class Worker:
 
         Args:
             options: how to run.
+            metrics: what is counted.
             load: takes a certificate to serve with, in any thread.
             ended: called once if the worker cannot go on.
             published: called after each judgement.
@@ -112,10 +119,13 @@ class Worker:
         self.failed: CannotRunError | None = None
         self.elector: Elector | None = None
         self._options = options
+        self._metrics = metrics
         self._load = load
         self._ended = ended
         self._published = published
         self._judging: Judging | None = None
+        self._reader = Reader(refresh=options.resync)
+        self._reporter: Reporter | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._main: asyncio.Task[None] | None = None
         self._stopped = threading.Event()
@@ -177,12 +187,15 @@ class Worker:
         await _refuse_old_servers(open_api)
         options = self._options
         elector = self.elector = Elector(transport, options.namespace, NAME, options.identity)
-        reader, reviews = Reader(refresh=options.resync), Reviews()
-        judging = Judging(self.store, reader, reviews, open_api, self._publish)
+        reader = self._reader
+        self._reporter = Reporter(transport, elector, self._metrics, options.identity)
+        judging = Judging(self.store, reader, Reviews(), open_api, self._publish)
         watching = Watching(self.store, client.configuration, ended=judging.changed)
         jobs: dict[str, Callable[[], Awaitable[None]]] = {
             "lease": elector.run,
             "certificates": lambda: self._keep_certificates(transport, elector),
+            "reporting": self._reporter.run,
+            "leadership": lambda: self._follow_leadership(elector),
         }
         tasks = [asyncio.create_task(_keep(name, job)) for name, job in jobs.items()]
         try:
@@ -254,10 +267,31 @@ class Worker:
         store = SecretStore(transport, options.namespace, SECRET, hosts, may_write=elector.leading)
         await serving.keep_from_secret(store, transport, elector.leading, self._load)
 
+    async def _follow_leadership(self, elector: Elector) -> None:
+        """Whoever begins to lead reports what it has judged; whoever ends forgets what it wanted to write."""
+        led = False
+        while True:
+            leads = elector.leading()
+            self._metrics.leading.set(leads)
+            if leads and not led:
+                await self._report()
+            elif led and not leads and self._reporter is not None:
+                self._reporter.forget()
+            led = leads
+            await asyncio.sleep(LEADERSHIP_SECONDS)
+
+    async def _report(self) -> None:
+        if self.judged is not None and self._reporter is not None:
+            age = self._reader.census_age
+            await self._reporter.report(self.judged.audit, self.judged.view, census_age=age)
+
     async def _publish(self, judged: Judged) -> None:
         first = self.judged is None
         self.judged = judged
         self._published()
+        self._metrics.judged(judged.audit, seconds=judged.seconds, at=time.time())
+        if self.elector is not None and self.elector.leading():
+            await self._report()
         if first:
             count = len(judged.audit.judgements)
             log.info("%d DaemonSets judged by %d budgets", count, len(judged.view.budgets))
