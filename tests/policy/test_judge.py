@@ -22,11 +22,13 @@ from policy_samples import (
     only,
     rules_of,
 )
+from watchbudget.api.budget import WatchBudget
 from watchbudget.api.resources import NAMESPACES, NETWORK_POLICIES, GroupResource
 from watchbudget.demand.model import Watches
 from watchbudget.inventory.fleet import (
     Census,
     Container,
+    Fleet,
     LimitRange,
     Problem,
     ResourceCensus,
@@ -306,3 +308,37 @@ class TestAdmission:
         assert over in rules_of(bench.judge_one(declared("new"), ledgers))
         assert over in rules_of(bench.judge_one(declared("b", nodes=101 * 2), ledgers))
         assert over not in rules_of(bench.judge_one(replace(declared("new"), nodes=0), ledgers))
+
+
+class TestAgain:
+    """A judge that goes on, as the operator's does after every event."""
+
+    def bench(self, of: Fleet, *budgets: WatchBudget) -> Judge:
+        return Judge(of, budgets, today=TODAY, catalogue=NOTHING_KNOWN, calibration=CALIBRATION)
+
+    def kept(self, before: Judge, after: Judge) -> list[str]:
+        """The DaemonSets whose judgement was not made again."""
+        old = {id(judgement) for judgement in before.audit().judgements}
+        return sorted(each.daemon_set.name for each in after.audit().judgements if id(each) in old)
+
+    def test_what_did_not_change_is_not_judged_again(self):
+        one, two, three = declared("one"), declared("two"), declared("three")
+        before = self.bench(fleet(one, two), budget())
+        after = before.again(fleet(one, replace(two, nodes=3), three), (budget(),), today=TODAY)
+        assert self.kept(before, after) == ["one"]
+        # A census that counted the same is the same, whenever it was read.
+        read = tuple(replace(each, read_at="2026-11-24T10:00:00Z") for each in CENSUS.resources)
+        later = after.again(
+            replace(after.fleet, census=replace(CENSUS, resources=read)), after.budgets, today=TODAY
+        )
+        assert self.kept(after, later) == ["one", "three", "two"]
+
+    def test_a_limit_on_all_together_is_held_against_those_that_did_not_change(self):
+        limited = budget(limits={"cacheTotal": "4Gi"})
+        one, two = declared("one"), declared("two")
+        before = self.bench(fleet(one), limited)
+        assert all(each.rule != "over-total-limit" for each in before.audit().judgements[0].findings)
+        after = before.again(fleet(one, two), (limited,), today=TODAY)
+        assert self.kept(before, after) == []
+        for judgement in after.audit().judgements:
+            assert "over-total-limit" in rules_of(judgement)

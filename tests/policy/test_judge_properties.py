@@ -4,14 +4,27 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
+from datetime import timedelta
+from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from policy_samples import MIB, audit, budget, declared, fleet
+from policy_samples import CALIBRATION, MIB, NOTHING_KNOWN, TODAY, audit, budget, declared, fleet
 from watchbudget.api.budget import WatchBudget
 from watchbudget.api.resources import NAMESPACES, NETWORK_POLICIES
-from watchbudget.inventory.fleet import Census, Container, DaemonSet, ResourceCensus, UpdateStrategy
+from watchbudget.inventory.fleet import (
+    AccessReviews,
+    Census,
+    Container,
+    DaemonSet,
+    LimitRange,
+    ResourceCensus,
+    ServiceAccount,
+    UpdateStrategy,
+)
+from watchbudget.inventory.rbac import Binding, PolicyRule, Rbac, Role, Subject
+from watchbudget.policy.judge import Judge, judge
 from watchbudget.policy.model import Audit, Verdict
 
 _SEVERITY = [Verdict.ALLOW, Verdict.WARN, Verdict.DENY]
@@ -136,3 +149,70 @@ def test_findings_come_only_where_something_is_watched_and_totals_add_up(
         assert judgement.bill.cache_per_pod <= judgement.bill.cache_per_pod_up_to
     assert result.totals.cache_total == sum(each.bill.cache_total for each in result.judgements)
     assert result.totals.cache_per_node <= sum(each.bill.cache_per_pod for each in result.judgements)
+
+
+_ROLE = Role(None, "watcher", (PolicyRule(("list", "watch"), ("",), ("namespaces",)),))
+_BINDING = Binding(None, "watcher", "ClusterRole", "watcher", (Subject("Group", "system:serviceaccounts"),))
+changes = st.fixed_dictionaries(
+    {},
+    optional={
+        "daemon_sets": daemon_sets.map(tuple),
+        "nodes": st.integers(0, 300),
+        "census": st.tuples(sizes, sizes).map(lambda both: sized(*both)),
+        "rbac": st.sampled_from([Rbac(), Rbac((_ROLE,)), Rbac((_ROLE,), (_BINDING,))]),
+        "access": st.sampled_from(
+            [
+                AccessReviews(),
+                AccessReviews("asked", {("logging", "agent", NAMESPACES, "watch"): False}),
+            ]
+        ),
+        "service_accounts": st.sampled_from([(), (ServiceAccount("logging", "agent", automount=False),)]),
+        "limit_ranges": st.sampled_from([(), (LimitRange("logging", "default", 60 * MIB),)]),
+        "namespace_labels": st.sampled_from([{}, {"logging": {"team": "x"}}]),
+        "shared_accounts": st.sampled_from([{}, {("logging", "agent"): ("Deployment other",)}]),
+        "complete_rbac": st.booleans(),
+    },
+)
+unselective = budget("broad", enforcement={"action": "Deny", "minimumEvidence": "granted"})
+by_namespace = budget("narrow", namespaceSelector={"matchLabels": {"team": "x"}})
+expiring = budget(
+    "expiring",
+    exemptions=[
+        {"namespace": "logging", "name": "a", "rules": ["*"], "reason": "r", "until": TODAY.isoformat()}
+    ],
+)
+courts = st.lists(
+    st.one_of(budgets.flatmap(st.permutations), st.just([unselective, by_namespace, expiring])),
+    min_size=1,
+    max_size=3,
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    daemon_sets,
+    courts,
+    st.lists(st.tuples(changes, st.integers(0, 2), st.integers(0, 1), st.data()), max_size=5),
+)
+def test_a_judge_that_goes_on_says_what_one_made_anew_says(
+    items: list[DaemonSet],
+    of: list[list[WatchBudget]],
+    steps: list[tuple[dict[str, Any], int, int, st.DataObject]],
+) -> None:
+    now = fleet(*items)
+    rest: Any = {"catalogue": NOTHING_KNOWN, "calibration": CALIBRATION}
+    bench = Judge(now, of[0], today=TODAY, **rest)
+    bench.audit()
+    for change, which, days, data in steps:
+        # Some DaemonSets stay the very objects they were, as those do that no watch told anything of.
+        there = {item.key: item for item in now.daemon_sets}
+        others = change.pop("daemon_sets", now.daemon_sets)
+        kept = data.draw(st.sets(st.sampled_from(sorted(there)))) if there else set()
+        chosen = {item.key: item for item in others} | {key: there[key] for key in kept}
+        now = replace(now, daemon_sets=tuple(chosen.values()), **change)
+        court, today = of[which % len(of)], TODAY + timedelta(days=days)
+        bench = bench.again(now, court, today=today)
+        anew = Judge(now, court, today=today, **rest)
+        assert bench.audit() == anew.audit() == judge(now, court, today=today, **rest)
+        assert [sums.total for sums in bench.sums] == [sums.total for sums in anew.sums]
+        assert [sums.worst_node for sums in bench.sums] == [sums.worst_node for sums in anew.sums]

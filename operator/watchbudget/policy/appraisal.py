@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
-from watchbudget.api.budget import WatchBudget
+from watchbudget.api.budget import WatchBudget, WatchBudgetSpec
 from watchbudget.api.resources import DEFAULT_WATCHED, GroupResource
 from watchbudget.cost.bill import bill_of
 from watchbudget.cost.calibration import Calibration
@@ -56,7 +56,7 @@ class Appraiser:
     def __init__(
         self, fleet: Fleet, budgets: Sequence[WatchBudget], *, catalogue: Catalogue, calibration: Calibration
     ) -> None:
-        self._fleet = fleet
+        self._fleet = replace(fleet, daemon_sets=(), problems=(), budget_documents=())
         self._budgets = tuple(budgets)
         self._catalogue = catalogue
         self._calibration = calibration
@@ -67,6 +67,10 @@ class Appraiser:
             self._limit_ranges[limit_range.namespace].append(limit_range)
         named = dict.fromkeys(resource for budget in self._budgets for resource in budget.spec.watched())
         self._resources: tuple[GroupResource, ...] = tuple(named) or DEFAULT_WATCHED
+
+    def holds_for(self, fleet: Fleet, budgets: Sequence[WatchBudget]) -> bool:
+        """Whether one made of these would appraise every DaemonSet alike."""
+        return _said(self._budgets) == _said(budgets) and _read(self._fleet) == _read(fleet)
 
     def appraise(self, daemon_set: DaemonSet) -> Appraisal:
         """Price one DaemonSet, which need not be among the fleet's (admission asks about new ones).
@@ -134,6 +138,28 @@ class Appraiser:
             self._calibration,
         )
         return Case(index, watched, bill)
+
+
+def _said(budgets: Iterable[WatchBudget]) -> list[tuple[str, WatchBudgetSpec]]:
+    """Of budgets what judges; their status changes after every judgement."""
+    return [(budget.name, budget.spec) for budget in budgets]
+
+
+def _read(fleet: Fleet) -> tuple[object, ...]:
+    """All of a fleet that appraisals rest on. When the census was read is not part of it."""
+    counted = [(each.resource, each.objects, each.stored_bytes) for each in fleet.census.resources]
+    return (
+        fleet.nodes,
+        fleet.complete_rbac,
+        fleet.census.server_version,
+        counted,
+        fleet.access,
+        fleet.service_accounts,
+        fleet.config_maps,
+        fleet.limit_ranges,
+        fleet.namespace_labels,
+        fleet.rbac,
+    )
 
 
 def _watching_container(demands: tuple[Demand, ...]) -> str | None:

@@ -21,7 +21,7 @@ class Context:
     `watched` holds the demands that count as watches there and is never empty: no rule is asked
     about a DaemonSet without one. They are the certain part of `bill`, which prices the budget's
     resources only. `node_bytes` and `total_bytes` are the caches of all DaemonSets that
-    the budget governs: on the worst node that may run this one, and on all nodes.
+    the budget governs: on the worst node that may run this one, and on all nodes; 0 where it sets no limit.
     """
 
     daemon_set: DaemonSet

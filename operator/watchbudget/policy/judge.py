@@ -5,26 +5,25 @@ Pure: the same fleet, budgets and day give the same audit, in whatever order any
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date
+from functools import cached_property
+from typing import Any
 
 from watchbudget.api.budget import WatchBudget
 from watchbudget.cost.calibration import Calibration
 from watchbudget.cost.model import Bill
 from watchbudget.demand.catalogue import Catalogue
-from watchbudget.inventory.fleet import DaemonSet, Fleet, Problem, Source
+from watchbudget.inventory.fleet import DaemonSet, Fleet
 from watchbudget.policy.appraisal import Appraisal, Appraiser, Case
+from watchbudget.policy.audit import audit_of
 from watchbudget.policy.context import Context
 from watchbudget.policy.findings import findings_of, verdict_of, worst_first
-from watchbudget.policy.governs import rests_on_unknown_labels
-from watchbudget.policy.model import Audit, Judgement, Totals, Verdict
+from watchbudget.policy.model import Audit, Judgement
 from watchbudget.policy.nodes import Ledger, Share
-from watchbudget.policy.standing import standings_of
 
 __all__ = ["Judge", "judge"]
-
-_SEVERITY = {Verdict.DENY: 0, Verdict.WARN: 1, Verdict.ALLOW: 2}
 
 
 def judge(
@@ -48,23 +47,40 @@ def judge(
     Returns:
         The audit. Its problems are those of the fleet and those met while judging.
     """
-    bench = Judge(fleet, budgets, today=today, catalogue=catalogue, calibration=calibration)
-    appraisals = [bench.appraise(daemon_set) for daemon_set in fleet.daemon_sets]
-    ledgers = bench.ledgers(appraisals)
-    judged = [bench.judgement(each, ledgers) for each in appraisals]
-    judgements = tuple(sorted(judged, key=_worst_first))
-    return Audit(
-        fleet=fleet,
-        budgets=tuple(budget.name for budget in budgets),
-        judgements=judgements,
-        totals=_totals(judgements),
-        problems=tuple(dict.fromkeys((*fleet.problems, *_problems(fleet, budgets, appraisals)))),
-        standings=standings_of(budgets, zip(appraisals, judged, strict=True), ledgers),
-    )
+    return Judge(fleet, budgets, today=today, catalogue=catalogue, calibration=calibration).audit()
+
+
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """What was made of one DaemonSet, and all that its findings rest on beside its appraisal."""
+
+    appraisal: Appraisal
+    rests_on: tuple[object, ...]
+    judgement: Judgement
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What a judge hands on to the next: an appraiser, and what came of the DaemonSets, by `id`."""
+
+    appraiser: Appraiser
+    judged: Mapping[int, _Judged]
+
+    def of(self, daemon_set: DaemonSet) -> _Judged | None:
+        """What came of this very object."""
+        known = self.judged.get(id(daemon_set))
+        return known if known is not None and known.appraisal.daemon_set is daemon_set else None
 
 
 class Judge:
-    """Budgets sitting over one snapshot. The webhook keeps one, and asks it about a single DaemonSet."""
+    """Budgets sitting over one snapshot. The webhook keeps one, and asks it about a single DaemonSet.
+
+    The operator goes from one to the next by `again`.
+
+    Attributes:
+        fleet: the snapshot.
+        budgets: all of them, in the order in which appraisals and sums count them.
+    """
 
     def __init__(
         self,
@@ -74,19 +90,77 @@ class Judge:
         today: date,
         catalogue: Catalogue,
         calibration: Calibration,
+        known: _Known | None = None,
     ) -> None:
-        self._budgets = tuple(budgets)
+        """Take place.
+
+        Args:
+            fleet: the snapshot.
+            budgets: those that judge.
+            today: the day by which exemptions end, in UTC.
+            catalogue: known agents.
+            calibration: measured coefficients of the bill.
+            known: what a judge before this one found out; given by `again`.
+        """
+        self.fleet = fleet
+        self.budgets = tuple(budgets)
         self._today = today
-        self._shared = fleet.shared_accounts
-        self._appraiser = Appraiser(fleet, budgets, catalogue=catalogue, calibration=calibration)
+        self._catalogue, self._calibration = catalogue, calibration
+        if known is not None and known.appraiser.holds_for(fleet, self.budgets):
+            self._known = known
+        else:
+            appraiser = Appraiser(fleet, budgets, catalogue=catalogue, calibration=calibration)
+            self._known = _Known(appraiser, {})
+
+    def again(self, fleet: Fleet, budgets: Sequence[WatchBudget], *, today: date) -> Judge:
+        """The judge of what the fleet has become. Nothing differs from one made anew but the time it takes.
+
+        What this one made of a DaemonSet is kept where the DaemonSet is the same object, and everything
+        else that it rests on is equal: cheap to see where the parts of both fleets are the same objects.
+        """
+        known = _Known(self._known.appraiser, {id(each.appraisal.daemon_set): each for each in self._judged})
+        rest: Any = {"catalogue": self._catalogue, "calibration": self._calibration}
+        return Judge(fleet, budgets, today=today, known=known, **rest)
+
+    def audit(self) -> Audit:
+        """Judge every DaemonSet of the fleet, worst first; see `judge`."""
+        judgements = [each.judgement for each in self._judged]
+        return audit_of(self.fleet, self.budgets, self.appraisals, judgements, self.sums)
+
+    @cached_property
+    def appraisals(self) -> tuple[Appraisal, ...]:
+        """Those of the fleet's DaemonSets, in its order."""
+        return tuple(map(self.appraise, self.fleet.daemon_sets))
+
+    @cached_property
+    def sums(self) -> tuple[Ledger, ...]:
+        """The `ledgers` of the fleet."""
+        return self.ledgers(self.appraisals)
+
+    @cached_property
+    def _judged(self) -> tuple[_Judged, ...]:
+        return tuple(map(self._judge, self.appraisals))
+
+    def _judge(self, appraisal: Appraisal) -> _Judged:
+        item = appraisal.daemon_set
+        rests_on = (
+            self._today,
+            self.fleet.shared_accounts.get((item.namespace, item.service_account), ()),
+            *(self._others(appraisal, case, self.sums[case.index]) for case in appraisal.cases),
+        )
+        known = self._known.of(item)
+        if known is not None and known.rests_on == rests_on:
+            return known
+        return _Judged(appraisal, rests_on, self.judgement(appraisal, self.sums))
 
     def appraise(self, daemon_set: DaemonSet) -> Appraisal:
         """What the DaemonSet watches and costs."""
-        return self._appraiser.appraise(daemon_set)
+        known = self._known.of(daemon_set)
+        return self._known.appraiser.appraise(daemon_set) if known is None else known.appraisal
 
     def ledgers(self, appraisals: Iterable[Appraisal]) -> tuple[Ledger, ...]:
         """The sums that per-node and total limits are held against, one for each budget in order."""
-        shares: list[list[tuple[tuple[str, str], Share]]] = [[] for _ in self._budgets]
+        shares: list[list[tuple[tuple[str, str], Share]]] = [[] for _ in self.budgets]
         for appraisal in appraisals:
             for case in appraisal.cases:
                 shares[case.index].append((appraisal.daemon_set.key, _share(appraisal, case.bill)))
@@ -108,11 +182,16 @@ class Judge:
             bill=appraisal.bill,
             findings=worst_first(findings),
             verdict=verdict_of(findings),
+            problems=appraisal.problems,
         )
 
     def judge_one(self, daemon_set: DaemonSet, ledgers: Sequence[Ledger]) -> Judgement:
         """Judge a DaemonSet that is being created or changed, against sums in which it takes its place."""
-        appraisal = self.appraise(daemon_set)
+        return self.judge_appraised(self.appraise(daemon_set), ledgers)
+
+    def judge_appraised(self, appraisal: Appraisal, ledgers: Sequence[Ledger]) -> Judgement:
+        """As `judge_one`, where it is priced already."""
+        daemon_set = appraisal.daemon_set
         replaced = list(ledgers)
         for case in appraisal.cases:
             share = _share(appraisal, case.bill)
@@ -121,80 +200,29 @@ class Judge:
 
     def _context(self, appraisal: Appraisal, case: Case, ledger: Ledger) -> Context:
         daemon_set = appraisal.daemon_set
+        node_bytes, total_bytes = self._others(appraisal, case, ledger)
         return Context(
             daemon_set=daemon_set,
-            budget=self._budgets[case.index],
+            budget=self.budgets[case.index],
             grants=appraisal.grants,
             watched=case.watched,
             memory=appraisal.memory,
             bill=case.bill,
-            node_bytes=ledger.node_of(daemon_set.node_selector),
-            total_bytes=ledger.total,
-            shared_with=self._shared.get((daemon_set.namespace, daemon_set.service_account), ()),
+            node_bytes=node_bytes,
+            total_bytes=total_bytes,
+            shared_with=self.fleet.shared_accounts.get(
+                (daemon_set.namespace, daemon_set.service_account), ()
+            ),
+        )
+
+    def _others(self, appraisal: Appraisal, case: Case, ledger: Ledger) -> tuple[int, int]:
+        """What all DaemonSets take together, on the worst node and in total; 0 where it is not limited."""
+        limits = self.budgets[case.index].spec.limits
+        return (
+            0 if limits.cache_per_node is None else ledger.node_of(appraisal.daemon_set.node_selector),
+            0 if limits.cache_total is None else ledger.total,
         )
 
 
 def _share(appraisal: Appraisal, bill: Bill) -> Share:
     return Share(bill.cache_per_pod, bill.nodes, appraisal.daemon_set.node_selector)
-
-
-def _worst_first(judgement: Judgement) -> tuple[object, ...]:
-    bill = judgement.bill
-    return (
-        _SEVERITY[judgement.verdict],
-        -bill.cache_total,
-        -bill.cache_total_up_to,
-        judgement.daemon_set.key,
-        judgement.daemon_set.source.origin,
-        judgement.daemon_set.source.document or 0,
-    )
-
-
-def _totals(judgements: Sequence[Judgement]) -> Totals:
-    """Sums over the fleet. Remedies of one DaemonSet free the same bytes, so its best one counts."""
-    ledger = Ledger.of(
-        (each.daemon_set.key, Share(each.bill.cache_per_pod, each.bill.nodes, each.daemon_set.node_selector))
-        for each in judgements
-    )
-    counting = [[finding for finding in each.findings if finding.exempted is None] for each in judgements]
-    return Totals(
-        daemon_sets=len(judgements),
-        cache_per_node=ledger.worst_node,
-        cache_total=ledger.total,
-        cache_total_up_to=sum(each.bill.cache_total_up_to for each in judgements),
-        list_bytes_if_all_restart=sum(each.bill.list_bytes_if_all_restart for each in judgements),
-        freed_by_remedies=sum(
-            max((finding.freed_bytes for finding in findings), default=0) for findings in counting
-        ),
-        findings=dict(sorted(Counter(finding.rule for findings in counting for finding in findings).items())),
-    )
-
-
-def _problems(
-    fleet: Fleet, budgets: Sequence[WatchBudget], appraisals: Iterable[Appraisal]
-) -> Iterable[Problem]:
-    """What the judgement had to do without, each said once."""
-    appraisals = tuple(appraisals)
-    for appraisal in appraisals:
-        yield from appraisal.problems
-    unpriced = {resource for each in appraisals for resource in each.bill.unpriced}
-    for resource in sorted(unpriced):
-        message = (
-            f"there is no count of {resource}: watches of it are not priced, and the figures are too low"
-        )
-        yield Problem(Source("census"), message, severity="warning")
-    for budget in budgets:
-        blind = {
-            each.daemon_set.namespace
-            for each in appraisals
-            if rests_on_unknown_labels(budget, each.daemon_set, fleet.namespace_labels)
-        }
-        for namespace in sorted(blind):
-            message = (
-                f"the labels of namespace {namespace} are not known, so its namespaceSelector was asked "
-                "about the "
-                "namespace's name alone"
-            )
-            yield Problem(
-                Source("budgets"), message, f"WatchBudget {budget.name}", "spec.namespaceSelector", "warning"
-            )

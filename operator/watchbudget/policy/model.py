@@ -111,6 +111,7 @@ class Judgement:
     bill: Bill
     findings: tuple[Finding, ...]
     verdict: Verdict
+    problems: tuple[Problem, ...] = ()  # what the owner says and cannot be understood
 
 
 @dataclass(frozen=True, slots=True)
