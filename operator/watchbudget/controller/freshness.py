@@ -25,6 +25,9 @@ __all__ = ["LONGEST", "Freshness"]
 LONGEST = 0.5
 """Seconds that one answer waits, of the webhooks' timeout of 3."""
 
+WATCH_DELAY = 0.1
+"""Seconds in which a role that was created just before the DaemonSet reaches us by its watch."""
+
 AGAIN_AFTER = 10.0
 """Seconds in which the same DaemonSet is not waited for again: by the second webhook, or a retry."""
 
@@ -85,6 +88,7 @@ class Freshness:
         self._waited[key] = self._clock()
         with suppress(TimeoutError):
             async with asyncio.timeout(LONGEST):
+                await asyncio.sleep(WATCH_DELAY)
                 newer, asked = self._newer, self._clock()
                 self._expect(key, around)
                 while True:

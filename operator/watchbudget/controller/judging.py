@@ -128,9 +128,12 @@ class Judging:
         api, view, began = self._open_api(), self._store.view(), time.monotonic()
         expected = self._reader.expected()
         try:
+            if self._reader.lacks_census(view):
+                await self._reader.read_census(api, view)
             await self._reader.complete(api, view)
         except ClusterError as error:
             log.warning("Judged by what was known before: %s", error)
+        view = self._store.view()  # reading took a while, and roles may have come meanwhile
         fleet, known = self._reader.fleet(view), self._reader.known()
         audit, snapshot = await asyncio.to_thread(self._decide, view, fleet)
         result = Judged(view, audit, snapshot, known, expected, began, time.monotonic() - began)

@@ -133,6 +133,7 @@ class Reader:
         self._refresh = refresh
         self._clock = clock
         self._census_read: float | None = None
+        self._counted: frozenset[GroupResource] = frozenset()
         self._around, self._accounts, self._config_maps = _Aged(), _Aged(), _Aged()
         self._told: set[str] = set()
         self._expected: dict[Key, tuple[Around, float]] = {}
@@ -151,13 +152,12 @@ class Reader:
         Raises:
             ClusterError: the server cannot be asked; what was counted before stays.
         """
-        resources = dict.fromkeys(DEFAULT_WATCHED)
-        for budget in view.budgets:
-            resources.update(dict.fromkeys(budget.spec.watched()))
+        resources = _watched(view)
         problems: list[Problem] = []
         version = await server_version(api, problems)
         metrics: Metrics = await read_metrics(api, (*resources, NODES))
-        entries = await read_census(api, tuple(resources), metrics, problems)
+        entries = await read_census(api, resources, metrics, problems)
+        self._counted = frozenset(resources)
         self.nodes = await count(api, NODES, metrics)
         found: dict[GroupResource, ResourceCensus] = {
             entry.resource: entry for entry in self.census.resources
@@ -169,12 +169,20 @@ class Reader:
         self._census_read = self._clock()
         self._tell(problems)
 
+    def lacks_census(self, view: View) -> bool:
+        """Whether a budget prices something that was never asked for."""
+        return not self._counted.issuperset(_watched(view))
+
     async def complete(self, api: Api, view: View) -> None:
         """Read what is missing or old around the DaemonSets of the view. Gaps are logged, once each."""
         gaps = Gaps()
         now = self._clock()
         oldest = now - self._refresh
-        self._expected = {key: each for key, each in self._expected.items() if each[1] > now}
+        self._expected = {
+            key: each
+            for key, each in self._expected.items()
+            if each[1] > now and not _covered(each[0], view.daemon_sets.get(key))
+        }
         expected = [around for around, _ in self._expected.values()]
         items = [stored.value for stored in view.daemon_sets.values() if isinstance(stored.value, DaemonSet)]
         namespaces = dict.fromkeys(item.namespace for item in items)
@@ -295,6 +303,24 @@ class Reader:
         for text in sorted(texts - self._told):
             log.warning("%s", text)
         self._told = (self._told & texts) | texts if len(self._told) < 10_000 else texts
+
+
+def _covered(around: Around, stored: Stored | None) -> bool:
+    """Whether the DaemonSet that was announced is there, so that its surroundings are read because of it."""
+    return (
+        stored is not None
+        and isinstance(stored.value, DaemonSet)
+        and stored.value.service_account == around.account[1]
+        and {name for _, name in around.config_maps} <= stored.config_maps.keys()
+    )
+
+
+def _watched(view: View) -> tuple[GroupResource, ...]:
+    """What budgets price, and what is priced where none says otherwise."""
+    resources = dict.fromkeys(DEFAULT_WATCHED)
+    for budget in view.budgets:
+        resources.update(dict.fromkeys(budget.spec.watched()))
+    return tuple(resources)
 
 
 def _tells_apart(old: Census, new: Census) -> bool:
