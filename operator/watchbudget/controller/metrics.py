@@ -28,6 +28,7 @@ class OperatorMetrics:
     """What the controller counts and shows.
 
     Attributes:
+        registry: where it is registered.
         leading: 1 in the replica that writes.
         judgement_seconds: how long judgements of the whole fleet took.
         last_judgement: when the last one ended, seconds since 1970.
@@ -39,6 +40,7 @@ class OperatorMetrics:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         """Register everything; the registry is usually that of the admission server."""
+        self.registry = registry
         self.leading = Gauge(
             "watchbudget_leading", "Whether this replica holds the Lease and writes.", registry=registry
         )

@@ -282,8 +282,8 @@ def _census(entry: ResourceCensus, previous: WatchBudgetStatus | None, now: str)
         read_at=entry.read_at or now,
     )
     for old in previous.census if previous else ():
-        same = status.model_copy(update={"read_at": old.read_at})
-        if same == old and _within(old.read_at, status.read_at, _READ_AT_KEPT):
+        same = status.model_copy(update={"read_at": old.read_at}) == old
+        if same and (entry.read_at is None or _within(old.read_at, entry.read_at, _READ_AT_KEPT)):
             return old
     return status
 

@@ -40,7 +40,7 @@ class _Budget:
     Attributes:
         sent: the status that was last applied, or found when nothing was.
         stored: what the server made of it: others may own fields beside ours.
-        version: the object's resourceVersion then.
+        version: the newest resourceVersion of the object that we know of.
     """
 
     uid: str
@@ -75,11 +75,14 @@ class StatusWriter:
                 meta.uid, stored, stored, stored, Backoff(2.0, 60.0, self._clock), meta.resource_version
             )
             return stored
-        if stored != known.stored and not older(meta.resource_version, known.version):
-            known.sent = known.stored = stored  # someone else wrote: a replica before us, or a person
-            known.version = meta.resource_version
-            return stored or known.wanted
-        return known.wanted
+        if meta.resource_version == known.version or older(meta.resource_version, known.version):
+            return known.wanted
+        known.version = meta.resource_version
+        known.backoff.succeeded()
+        if stored == known.stored:
+            return known.wanted
+        known.sent = known.stored = stored  # someone else wrote: a replica before us, or a person
+        return stored or known.wanted
 
     def want(self, name: str, status: WatchBudgetStatus) -> None:
         """Set what the status shall be; `previous` must have been asked before."""
@@ -124,7 +127,7 @@ class StatusWriter:
     async def _write(self, name: str, known: _Budget, status: WatchBudgetStatus) -> None:
         path = f"/apis/{API_VERSION}/watchbudgets/{quote(name)}/status?fieldManager={MANAGER}&force=true"
         answer = await self._writer.send(
-            "status", "PATCH", path, _applied(name, known.uid, status), content_type=APPLY
+            "status", "PATCH", path, _applied(name, known.version, status), content_type=APPLY
         )
         if answer.outcome is not Outcome.DONE:
             known.backoff.failed()
@@ -149,12 +152,13 @@ def older(version: str, than: str) -> bool:
     return version.isdecimal() and than.isdecimal() and int(version) < int(than)
 
 
-def _applied(name: str, uid: str, status: WatchBudgetStatus) -> dict[str, Any]:
+def _applied(name: str, version: str, status: WatchBudgetStatus) -> dict[str, Any]:
     """What is applied: all fields that we manage, so that a field left out is removed. Never spec.
 
-    The uid is a condition, no change: a budget that was deleted and made anew is not written.
+    The version is a condition: a budget that was changed or made anew since it was judged is not written,
+    but judged again. (The uid would be none: for a status the server takes the stored object's metadata.)
     """
-    metadata = {"name": name} | ({"uid": uid} if uid else {})
+    metadata = {"name": name} | ({"resourceVersion": version} if version else {})
     fields = status.model_dump(mode="json", by_alias=True, exclude_none=True)
     # An empty list says no more than none, and would be ours.
     fields = {key: value for key, value in fields.items() if value != []}
