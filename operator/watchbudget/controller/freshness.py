@@ -28,7 +28,7 @@ LONGEST = 0.5
 WATCH_DELAY = 0.1
 """Seconds in which a role that was created just before the DaemonSet reaches us by its watch."""
 
-AGAIN_AFTER = 10.0
+AGAIN_AFTER = 2.0
 """Seconds in which the same DaemonSet is not waited for again: by the second webhook, or a retry."""
 
 _MOST_WAITED = 1000
