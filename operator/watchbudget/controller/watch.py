@@ -11,16 +11,14 @@ import contextlib
 import logging
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
-from typing import Any, Generic, Protocol, TypeVar
+from collections.abc import Callable, Mapping
+from typing import Any, Generic, TypeVar
 from urllib.parse import urlencode
 
-from watchbudget.controller.wire import Transport, WireError, explain
+from watchbudget.controller.listing import WatchTransport, list_pages
+from watchbudget.controller.wire import WireError
 
-__all__ = ["Reflector", "WatchTransport", "list_pages"]
-
-PAGE = 250
-"""Objects in a page. A page is decoded in one go, and nothing else runs meanwhile: 250 pods are some 2 MB."""
+__all__ = ["Reflector"]
 
 SILENCE = 90.0
 """Seconds. The API server sends a bookmark every minute where nothing else happens (`bookmarkFrequency` in
@@ -30,9 +28,6 @@ anyone having said so; to reconnect costs nothing where it was not."""
 WATCH_SECONDS = (290, 580)
 """The server ends each watch after a random time in between, as client-go asks it to (reflector.go): else all
 watches would stay with one API server after a restart of the others."""
-
-LIST_SECONDS = 60.0
-"""For one page; the server gives up after that time by itself (`--request-timeout`)."""
 
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.2, 30.0
 """Seconds between two attempts, client-go's bounds a little widened downwards: they double with every
@@ -45,22 +40,6 @@ log = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
 Key = tuple[str, str]
-
-
-class WatchTransport(Transport, Protocol):
-    """A `Transport` that can also watch: `client.Client`."""
-
-    def watch(self, path: str, *, timeout: float) -> AsyncIterator[Mapping[str, Any]]:
-        """Watch events, decoded, until the server ends the watch.
-
-        Args:
-            path: path and query, with `watch=true`.
-            timeout: seconds of silence after which the connection counts as dead.
-
-        Raises:
-            WireError: it was refused, whatever the status, or broke.
-        """
-        ...
 
 
 class _MalformedError(Exception):
@@ -178,8 +157,12 @@ class Reflector(Generic[_T]):
     async def _list(self) -> None:
         found: dict[Key, _T] = {}
         version = ""
-        async for page, version in list_pages(self._transport, self._path, self._query):  # noqa: B007
-            for raw in page:
+        async for page in list_pages(self._transport, self._path, self._query):
+            version = _version(page)
+            items = page.get("items")
+            if not isinstance(items, list | None):
+                raise _MalformedError("a list without items")
+            for raw in items or ():
                 key = _key(raw)
                 value = self._parse(raw, self.items.get(key))
                 if value is not None:
@@ -268,37 +251,6 @@ class Reflector(Generic[_T]):
             log.warning("The watch of %s: %s", self._path, error)
         self._problem = str(error)
         return True
-
-
-async def list_pages(
-    transport: Transport,
-    path: str,
-    query: Mapping[str, str] | None = None,
-) -> AsyncIterator[tuple[list[Mapping[str, Any]], str]]:
-    """The pages of a list, and the version that a watch may go on from.
-
-    The list is consistent (no `resourceVersion`): who takes over must see everything that was written before.
-
-    Raises:
-        WireError: a page was not answered, is no list, or was refused, as it is when its token expired.
-    """
-    token = ""
-    while True:
-        parameters = {**(query or {}), "limit": str(PAGE)} | ({"continue": token} if token else {})
-        reply = await transport.request("GET", f"{path}?{urlencode(parameters)}", timeout=LIST_SECONDS)
-        if reply.status != 200:
-            raise WireError(explain("GET", path, reply))
-        items, metadata = reply.body.get("items"), reply.body.get("metadata")
-        items = [] if items is None else items  # how some servers write none
-        if not isinstance(items, list) or not isinstance(metadata, Mapping):
-            raise WireError(f"GET {path}: the answer is no list")
-        following = metadata.get("continue") or ""
-        if following and following == token:
-            raise WireError(f"GET {path}: the list does not advance")
-        yield items, _version({"metadata": metadata})
-        if not following:
-            return
-        token = str(following)
 
 
 def _key(raw: object) -> Key:
