@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from watchbudget.api.budget import API_VERSION, KIND
 from watchbudget.api.status import Condition, WatchBudgetStatus
 from watchbudget.controller.annotations import FINDINGS
-from watchbudget.controller.recorder import EventType, ObjectRef, Recorder
+from watchbudget.controller.events import EventType, ObjectRef
+from watchbudget.controller.recorder import Recorder
 from watchbudget.controller.store import Key, Stored
 from watchbudget.inventory.fleet import DaemonSet
 from watchbudget.policy.model import Action, Audit, Finding

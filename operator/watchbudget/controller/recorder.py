@@ -1,10 +1,4 @@
-"""Kubernetes Events about what was found and done: few, never waited for, dropped when too many.
-
-They are written as events.k8s.io/v1, which validates what it takes, and where `kubectl describe` looks for
-them: in the namespace of the object; for an object without one in `default`, as client-go does
-(k8s.io/client-go/tools/events/event_recorder.go; the API server takes no other namespace but kube-system:
-`legacyValidateEvent` in kubernetes/pkg/apis/core/validation/events.go).
-"""
+"""Writes Events: few, never waited for, counted where they repeat, dropped when too many."""
 
 from __future__ import annotations
 
@@ -12,25 +6,18 @@ import datetime as dt
 import logging
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 from urllib.parse import quote
 
-from watchbudget.api.budget import GROUP
+from watchbudget.controller.events import Event, EventType, ObjectRef, body_of, event_of
 from watchbudget.controller.fenced import FencedWriter, Outcome
 from watchbudget.controller.lease import NotLeading
 from watchbudget.controller.metrics import OperatorMetrics
 from watchbudget.controller.restraint import Backoff, TokenBucket
 
-__all__ = ["EventType", "ObjectRef", "Recorder", "utc_text"]
-
-REPORTER = f"{GROUP}/operator"
-
-LONGEST_NOTE = 1024
-"""Bytes, of UTF-8. This and what follows: kubernetes/pkg/apis/core/validation/events.go."""
-LONGEST_WORD = 128
-LONGEST_NAME = 253
+__all__ = ["ObjectRef", "Recorder", "utc_text"]
 
 OBJECT_BURST, OBJECT_RATE = 25, 1 / 300
 """About one object: so many at once, then one in five minutes, as client-go's spam filter has it
@@ -39,6 +26,7 @@ OBJECT_BURST, OBJECT_RATE = 25, 1 / 300
 BURST, RATE = 200, 2.0
 """About all objects: a new budget may find fault with hundreds at once."""
 
+MOST_AT_ONCE = 20
 MOST_WAITING = 500
 MOST_REMEMBERED = 2000
 
@@ -53,35 +41,12 @@ ATTEMPTS = 5
 
 log = logging.getLogger(__name__)
 
-EventType = Literal["Normal", "Warning"]
-
-
-@dataclass(frozen=True, slots=True)
-class ObjectRef:
-    """The object that an event is about. `kubectl describe` finds events by uid."""
-
-    api_version: str
-    kind: str
-    name: str
-    uid: str
-    namespace: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class _Event:
-    regarding: ObjectRef
-    type: EventType
-    reason: str
-    note: str
-    action: str
-
 
 @dataclass(slots=True)
 class _Series:
     """An event that was or will be written, and how often it was repeated."""
 
-    name: str
-    body: dict[str, Any]
+    body: Mapping[str, Any]
     observed: float  # by the clock
     count: int = 1
     last_time: str = ""
@@ -118,11 +83,11 @@ class Recorder:
             now: the time as `metav1.MicroTime`.
             wake: called when there is something to write.
         """
-        self._writer, self._metrics, self._instance = writer, metrics, instance[:LONGEST_WORD] or "unknown"
+        self._writer, self._metrics, self._instance = writer, metrics, instance
         self._clock, self._now, self._wake = clock, now, wake
         self._bucket = TokenBucket(RATE, BURST, clock)
         self._by_object: OrderedDict[ObjectRef, TokenBucket] = OrderedDict()
-        self._series: OrderedDict[_Event, _Series] = OrderedDict()
+        self._series: OrderedDict[Event, _Series] = OrderedDict()
         self._waiting: deque[_Series] = deque()
         self._outage = Backoff(2.0, 60.0, clock)
 
@@ -146,7 +111,7 @@ class Recorder:
             note: for people, one sentence or two.
             action: what was done, in one CamelCase word.
         """
-        event = _Event(regarding, type, reason[:LONGEST_WORD], _cut(note), action[:LONGEST_WORD])
+        event = event_of(regarding, type, reason, note, action)
         known = self._series.get(event)
         if known is not None and self._clock() - known.observed < SERIES_ENDS:
             known.count += 1
@@ -159,7 +124,8 @@ class Recorder:
         elif not self._object_bucket(regarding).take() or not self._bucket.take():
             self._dropped("rate")
         else:
-            series = self._begin(event)
+            at = self._now()
+            series = _Series(body_of(event, self._instance, at), self._clock(), last_time=at)
             self._series[event] = series
             self._series.move_to_end(event)
             if len(self._series) > MOST_REMEMBERED:
@@ -181,19 +147,22 @@ class Recorder:
         return max(0.0, max(first, self._outage.until) - self._clock())
 
     async def flush(self) -> None:
-        """Write what waits.
+        """Write what waits, some of it: others write too.
 
         Raises:
             NotLeading: nothing more was written, and what waited is dropped: the new leader tells it.
         """
         try:
-            while self._waiting and self._outage.until <= self._clock():
-                if await self._create(self._waiting[0]):
+            for _ in range(MOST_AT_ONCE):
+                if not self._waiting or self._outage.until > self._clock():
+                    break
+                series = self._waiting[0]
+                if await self._create(series) and self._waiting and self._waiting[0] is series:
                     self._waiting.popleft()
             if not self._waiting:
                 await self._repeat()
         except NotLeading:
-            self._waiting.clear()
+            self.forget()
             raise
 
     def _object_bucket(self, regarding: ObjectRef) -> TokenBucket:
@@ -203,36 +172,12 @@ class Recorder:
             self._by_object.popitem(last=False)
         return bucket
 
-    def _begin(self, event: _Event) -> _Series:
-        ref = event.regarding
-        suffix = f".{time.time_ns():x}"
-        name = ref.name[: LONGEST_NAME - len(suffix)].rstrip(".-") + suffix
-        regarding = {"apiVersion": ref.api_version, "kind": ref.kind, "name": ref.name}
-        if ref.uid:
-            regarding["uid"] = ref.uid
-        if ref.namespace:
-            regarding["namespace"] = ref.namespace
-        body = {
-            "apiVersion": "events.k8s.io/v1",
-            "kind": "Event",
-            "metadata": {"name": name, "namespace": ref.namespace or "default"},
-            "eventTime": self._now(),
-            "reportingController": REPORTER,
-            "reportingInstance": self._instance,
-            "regarding": regarding,
-            "type": event.type,
-            "reason": event.reason,
-            "note": event.note,
-            "action": event.action,
-        }
-        return _Series(name, body, self._clock(), last_time=body["eventTime"])  # type: ignore[arg-type]
-
     async def _create(self, series: _Series) -> bool:
         """Write a new event; whether that is settled, one way or the other."""
         body = series.body
         count = series.count
         if count > 1:
-            body = body | {"series": {"count": count, "lastObservedTime": series.last_time}}
+            body = {**body, "series": {"count": count, "lastObservedTime": series.last_time}}
         answer = await self._writer.send("events", "POST", _collection(series), body)
         series.attempts += 1
         # 409: it is there, so an attempt before this one got through unanswered.
@@ -259,10 +204,10 @@ class Recorder:
                     return
                 await self._patch(event, series)
 
-    async def _patch(self, event: _Event, series: _Series) -> None:
+    async def _patch(self, event: Event, series: _Series) -> None:
         count = series.count
         body = {"series": {"count": count, "lastObservedTime": series.last_time}}
-        path = f"{_collection(series)}/{quote(series.name)}"
+        path = f"{_collection(series)}/{quote(series.body['metadata']['name'])}"
         answer = await self._writer.send(
             "events", "PATCH", path, body, content_type="application/merge-patch+json"
         )
@@ -281,10 +226,3 @@ class Recorder:
 def _collection(series: _Series) -> str:
     namespace: str = series.body["metadata"]["namespace"]
     return f"/apis/events.k8s.io/v1/namespaces/{quote(namespace)}/events"
-
-
-def _cut(note: str) -> str:
-    encoded = note.encode(errors="replace")
-    if len(encoded) <= LONGEST_NOTE:
-        return encoded.decode()
-    return encoded[: LONGEST_NOTE - 3].decode(errors="ignore") + "…"

@@ -9,7 +9,6 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import IntEnum
 
 from watchbudget.api.budget import BudgetError, WatchBudget, parse_budget
 from watchbudget.api.quantity import round_two_digits
@@ -42,9 +41,7 @@ from watchbudget.policy.model import Audit, Ranked, Standing
 
 __all__ = [
     "CENSUS_STALE",
-    "Change",
     "Staging",
-    "change",
     "judged_status",
     "read_budget",
     "refused_status",
@@ -74,15 +71,6 @@ class Staging:
     starts: Starts | None = None
     rollouts: tuple[RolloutStatus, ...] = ()
     progressing: Condition | None = None  # its times are ignored: they are kept here
-
-
-class Change(IntEnum):
-    """What differs between two statuses, by how soon readers should learn of it."""
-
-    NONE = 0
-    FIGURES = 1
-    STARTS = 2
-    VERDICT = 3
 
 
 def read_budget(raw: Mapping[str, object]) -> WatchBudget:
@@ -177,26 +165,6 @@ def refused_status(
     claims = {kind: not_in_force() for kind in CONDITION_TYPES} | {"Accepted": refused(error)}
     return WatchBudgetStatus(
         observed_generation=generation, conditions=_conditions(claims, generation, previous, now)
-    )
-
-
-def change(old: WatchBudgetStatus | None, new: WatchBudgetStatus) -> Change:
-    """How much of a status is new."""
-    if old == new:
-        return Change.NONE
-    if old is None or _verdict(old) != _verdict(new):
-        return Change.VERDICT
-    if (old.starts, old.rollouts) != (new.starts, new.rollouts):
-        return Change.STARTS
-    return Change.FIGURES
-
-
-def _verdict(status: WatchBudgetStatus) -> tuple[object, ...]:
-    return (
-        status.observed_generation,
-        sorted((each.type, each.status, each.reason) for each in status.conditions),
-        status.counts,
-        sorted((each.namespace, each.name, each.verdict, each.findings) for each in status.worst),
     )
 
 

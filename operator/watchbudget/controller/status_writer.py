@@ -16,7 +16,7 @@ from watchbudget.api.budget import API_VERSION, KIND
 from watchbudget.api.status import WatchBudgetStatus, read_status
 from watchbudget.controller.fenced import Answer, FencedWriter, Outcome
 from watchbudget.controller.restraint import Backoff
-from watchbudget.controller.status import Change, change
+from watchbudget.controller.status_change import Change, change
 from watchbudget.controller.store import Meta
 
 __all__ = ["APPLY", "MANAGER", "StatusWriter", "older"]
