@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from policy_samples import CALIBRATION, NOTHING_KNOWN, TODAY, budget, declared, fleet
 from watchbudget.api.budget import WatchBudget
 from watchbudget.inventory.fleet import DaemonSet, UpdateStrategy
+from watchbudget.policy.appraisal import Appraisal
 from watchbudget.policy.judge import Judge, judge
 from watchbudget.policy.model import Action
 from watchbudget.policy.starts import count_of
@@ -19,11 +20,10 @@ from watchbudget.rollout.cap import (
     MAX_UNAVAILABLE,
     Cap,
     Capped,
+    cap_warning,
     capped,
     caps_of,
-    is_capped,
     tightest,
-    warning_of,
 )
 
 NODES = 100
@@ -239,12 +239,15 @@ def test_no_junk_raises(metadata: object, spec: object, strategy: object, value:
     ]
     for raw in shapes:
         capped(raw, rolling(kept, value), CAP, NODES)
-        is_capped(raw)
+
+
+def appraised(item: DaemonSet, *budgets: WatchBudget) -> Appraisal:
+    bench = Judge(fleet(item), budgets, today=TODAY, catalogue=NOTHING_KNOWN, calibration=CALIBRATION)
+    return bench.appraise(item)
 
 
 def caps(item: DaemonSet, *budgets: WatchBudget) -> tuple[Cap, ...]:
-    bench = Judge(fleet(item), budgets, today=TODAY, catalogue=NOTHING_KNOWN, calibration=CALIBRATION)
-    return caps_of(bench.appraise(item), budgets)
+    return caps_of(appraised(item, *budgets), budgets)
 
 
 def test_the_tightest_of_the_budgets_that_pace_it():
@@ -296,10 +299,10 @@ def test_the_finding_agrees_with_the_cap():
         (judgement,) = judge(
             fleet(wide), budgets, today=TODAY, catalogue=NOTHING_KNOWN, calibration=CALIBRATION
         ).judgements
-        told = {
+        said = {
             each.budget: each.remedy.text for each in judgement.findings if each.rule == "rollout-too-wide"
         }
-        assert told == {"a": "Set maxUnavailable to 30 or less.", "b": "Set maxUnavailable to 7 or less."}
+        assert said == {"a": "Set maxUnavailable to 30 or less.", "b": "Set maxUnavailable to 7 or less."}
         cap = tightest(caps(wide, *budgets), at_admission=True)
         assert cap is not None
         lowered = declared(
@@ -311,42 +314,41 @@ def test_the_finding_agrees_with_the_cap():
         assert "rollout-too-wide" not in {finding.rule for finding in judgement.findings}
 
 
+def told(raw: dict[str, Any], **spec: Any) -> tuple[str, ...]:  # noqa: ANN401 - fields of a budget
+    of = budget("platform", **({"rollout": {}, "enforcement": {"action": "Warn"}} | spec))
+    return cap_warning(raw, appraised(declared(), of), (of,))
+
+
 @pytest.mark.parametrize(
-    ("rollout", "said"),
+    ("rollout", "cap", "why"),
     [
-        ({}, "100% to 20: maxConcurrentStarts is 20, and"),
-        (
-            {"maxListBytesInFlight": "70M"},
-            "100% to 10: maxListBytesInFlight 67 MiB has room for 10 lists of 6.4 MiB,",
-        ),
-        (
-            {"maxListBytesInFlight": "1Mi"},
-            "100% to 1: a list of 6.4 MiB runs alone (maxListBytesInFlight 1 MiB),",
-        ),
+        ({}, 20, "maxConcurrentStarts is 20"),
+        ({"maxListBytesInFlight": "70M"}, 10, "maxListBytesInFlight 67 MiB has room for 10 lists of 6.4 MiB"),
+        ({"maxListBytesInFlight": "1Mi"}, 1, "a list of 6.4 MiB runs alone (maxListBytesInFlight 1 MiB)"),
     ],
 )
-def test_says_what_was_lowered_by_whom_and_why(rollout: dict[str, object], said: str):
-    (cap,) = caps(declared(), budget("platform", rollout=rollout, enforcement={"action": "Warn"}))
-    line = warning_of(rolling(cap.starts, "100%"), cap)
-    assert line is not None
-    assert line.startswith("WatchBudget platform: maxUnavailable lowered from ")
-    assert said in line
+def test_says_what_was_lowered_by_whom_and_why(rollout: dict[str, object], cap: int, why: str):
+    (line,) = told(rolling(cap, "100%"), rollout=rollout)
+    assert line == (
+        f"WatchBudget platform: maxUnavailable lowered from 100% to {cap}: {why}, and pods that wait would "
+        "leave their nodes without the agent"
+    )
     assert len(line) <= 256
 
 
 def test_a_cap_that_has_grown_is_told():
-    (cap,) = caps(declared(), budget("platform", rollout={}, enforcement={"action": "Warn"}))
-    assert warning_of(rolling(5, "100%"), cap) == (
-        "WatchBudget platform: maxUnavailable lowered from 100% to 5 when its cap was lower; it is 20 now: "
+    (line,) = told(rolling(5, "100%"))
+    assert line == (
+        "WatchBudget platform: maxUnavailable lowered from 100% to 5 at an earlier cap; it is 20 now: "
         "set maxUnavailable again to follow"
     )
 
 
-def test_the_lower_steps_of_the_ladder_say_nothing():
+def test_there_is_no_word_below_warn_and_none_where_nothing_is_capped():
+    assert told(rolling(20, "100%"), enforcement={"action": "Deny"})
     for action in ("Audit", "Annotate"):
-        (cap,) = caps(declared(), budget(rollout={}, enforcement={"action": action}))
-        assert warning_of(rolling(20, "100%"), cap) is None
-    assert warning_of(rolling(20, "100%"), None) is None
-    (cap,) = caps(declared(), budget(rollout={}))
-    assert warning_of(rolling(20), cap) is None
-    assert warning_of({}, cap) is None
+        assert told(rolling(20, "100%"), enforcement={"action": action}) == ()
+    assert told(rolling(20, "100%"), rollout={"capMaxUnavailable": False}) == ()
+    assert told(rolling(20)) == ()
+    assert told(rolling(20, "100%", kind="OnDelete")) == ()
+    assert told({}) == ()

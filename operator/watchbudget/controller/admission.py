@@ -1,7 +1,7 @@
 """What is answered when a DaemonSet is created or changed. Pure, and from memory: no call, no clock.
 
-The same `Judge` decides here as in `watchbudget audit`. Two webhooks ask: the mutating one annotates and is
-silent, the validating one sees the final object, and warns or denies.
+The same `Judge` decides here as in `watchbudget audit`. Two webhooks ask: the mutating one annotates, caps
+and is silent, the validating one sees the final object, and warns or denies.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from watchbudget.controller.annotations import annotation_patch, annotations_of
+from watchbudget.controller.annotations import OURS, annotation_patch, annotations_of
 from watchbudget.controller.placement import may_reach_more_nodes
 from watchbudget.controller.review import LONGEST_WARNING, AdmissionRequest, AdmissionResponse, one_line
 from watchbudget.inventory.fleet import DaemonSet, Problem, Source
@@ -20,6 +20,7 @@ from watchbudget.policy.judge import Judge
 from watchbudget.policy.model import Action, Finding, Verdict
 from watchbudget.policy.nodes import Ledger
 from watchbudget.policy.warning import warning_text
+from watchbudget.rollout.cap import MAX_UNAVAILABLE, cap_change, cap_warning, max_unavailable_patch
 
 __all__ = ["MOST_DENIALS", "MOST_WARNINGS", "NOT_READY", "Snapshot", "mutate", "validate"]
 
@@ -65,7 +66,7 @@ class _Candidate:
 
 
 def mutate(request: AdmissionRequest, snapshot: Snapshot | None) -> AdmissionResponse:
-    """Annotate; never deny. A patch of a dry run changes nothing either, so it is given all the same.
+    """Annotate and cap; never deny. A patch of a dry run changes nothing, so it is given all the same.
 
     No warnings: the validating webhook says what there is to say of the final object, once.
 
@@ -78,8 +79,19 @@ def mutate(request: AdmissionRequest, snapshot: Snapshot | None) -> AdmissionRes
     new = _candidate(request).new
     if new is None:
         return _UNTOUCHED
-    wanted = annotations_of(snapshot.bench.judge_one(new, snapshot.ledgers))
-    return AdmissionResponse(allowed=True, patch=annotation_patch(request.object, wanted))
+    appraisal = snapshot.bench.appraise(new)
+    capped = cap_change(request.object, request.old_object, appraisal, snapshot.bench.budgets)
+    if capped is not None and capped.value is not None:
+        # The annotations tell of the object that will be stored.
+        strategy = replace(new.update_strategy, max_unavailable=str(capped.value))
+        appraisal = replace(appraisal, daemon_set=replace(new, update_strategy=strategy))
+    wanted = annotations_of(snapshot.bench.judge_appraised(appraisal, snapshot.ledgers))
+    if capped is None:
+        return AdmissionResponse(allowed=True, patch=annotation_patch(request.object, wanted))
+    if capped.kept is not None:
+        wanted[MAX_UNAVAILABLE] = capped.kept
+    annotated = annotation_patch(request.object, wanted, (*OURS, MAX_UNAVAILABLE))
+    return AdmissionResponse(allowed=True, patch=(*annotated, *max_unavailable_patch(capped)))
 
 
 def validate(request: AdmissionRequest, snapshot: Snapshot | None) -> AdmissionResponse:
@@ -99,13 +111,16 @@ def validate(request: AdmissionRequest, snapshot: Snapshot | None) -> AdmissionR
     unread = [_unread(problem, judged=candidate.new is not None) for problem in candidate.problems]
     if candidate.new is None:
         return AdmissionResponse(allowed=True, warnings=_bounded([], unread))
-    judgement = snapshot.bench.judge_one(candidate.new, snapshot.ledgers)
+    appraisal = snapshot.bench.appraise(candidate.new)
+    unread += [_unread(problem, judged=True) for problem in appraisal.problems]
+    judgement = snapshot.bench.judge_appraised(appraisal, snapshot.ledgers)
     if candidate.old is not None and judgement.verdict is Verdict.DENY:
         # The old object matters to a denial only, and pricing it doubles the work.
         judgement = judged_as_change(snapshot.bench.judge_one(candidate.old, snapshot.ledgers), judgement)
     counting = [finding for finding in judgement.findings if finding.exempted is None]
     warned = [finding for finding in counting if finding.action is Action.WARN]
-    response = AdmissionResponse(allowed=True, warnings=_bounded(warned, unread))
+    capped = cap_warning(request.object or {}, appraisal, snapshot.bench.budgets)
+    response = AdmissionResponse(allowed=True, warnings=_bounded(warned, [*capped, *unread]))
     if judgement.verdict is not Verdict.DENY:
         return response
     denials = [finding for finding in counting if finding.action is Action.DENY]
@@ -168,11 +183,11 @@ def _warning(finding: Finding) -> str:
     return one_line(f"{line}. {finding.remedy.text}")
 
 
-def _bounded(warned: list[Finding], unread: list[str]) -> tuple[str, ...]:
+def _bounded(warned: list[Finding], others: list[str]) -> tuple[str, ...]:
     """The first few lines, and how many there are beside them."""
-    unread = list(dict.fromkeys(unread))
-    lines = [*map(_warning, warned[:MOST_WARNINGS]), *unread][:MOST_WARNINGS]
-    more = len(warned) + len(unread) - len(lines)
+    others = list(dict.fromkeys(others))
+    lines = [*map(_warning, warned[:MOST_WARNINGS]), *others][:MOST_WARNINGS]
+    more = len(warned) + len(others) - len(lines)
     return (*lines, f"WatchBudget: and {more} more") if more else tuple(lines)
 
 

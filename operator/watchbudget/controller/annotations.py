@@ -6,7 +6,7 @@ object later write the same.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import jsonpatch
@@ -31,7 +31,8 @@ CACHE_PER_POD = f"{GROUP}/cache-per-pod"
 LIST_BYTES_PER_START = f"{GROUP}/list-bytes-per-start"
 
 OURS = (VERDICT, FINDINGS, CACHE_PER_POD, LIST_BYTES_PER_START)
-"""What we write and take away again. Others of our group are the owner's (`watches`, `paused`)."""
+"""What we write and take away again. Others of our group are the owner's (`watches`, `paused`), and
+`max-unavailable` is admission's: it belongs to the number beside it (rollout/cap.py)."""
 
 
 def annotations_of(judgement: Judgement) -> dict[str, str]:
@@ -63,12 +64,15 @@ def annotations_of(judgement: Judgement) -> dict[str, str]:
     }
 
 
-def annotation_patch(raw: Mapping[str, Any], wanted: Mapping[str, str]) -> tuple[Mapping[str, Any], ...]:
+def annotation_patch(
+    raw: Mapping[str, Any], wanted: Mapping[str, str], names: Iterable[str] = OURS
+) -> tuple[Mapping[str, Any], ...]:
     """The JSON patch (RFC 6902) after which our annotations are those wanted and all others as before.
 
     Args:
         raw: the object.
-        wanted: the annotations of `OURS` that it shall have.
+        wanted: the annotations of `names` that it shall have.
+        names: those that are ours to write and to take away.
 
     Returns:
         The operations; none where nothing is to change, or where metadata or annotations are no
@@ -84,7 +88,7 @@ def annotation_patch(raw: Mapping[str, Any], wanted: Mapping[str, str]) -> tuple
         after: dict[str, Any] = {"annotations": dict(wanted)} if wanted else {}
     elif isinstance(present, dict):
         # Only ours are compared: no operation can name another.
-        before = {"annotations": {name: present[name] for name in OURS if name in present}}
+        before = {"annotations": {name: present[name] for name in names if name in present}}
         after = {"annotations": dict(wanted)}
     else:
         return ()

@@ -24,7 +24,17 @@ from watchbudget.policy.phrases import counted
 from watchbudget.policy.starts import cap_of, count_of, list_bytes_of
 from watchbudget.rollout.gate import pacing_of
 
-__all__ = ["MAX_UNAVAILABLE", "Cap", "Capped", "capped", "caps_of", "is_capped", "tightest", "warning_of"]
+__all__ = [
+    "MAX_UNAVAILABLE",
+    "Cap",
+    "Capped",
+    "cap_change",
+    "cap_warning",
+    "capped",
+    "caps_of",
+    "max_unavailable_patch",
+    "tightest",
+]
 
 MAX_UNAVAILABLE = f"{GROUP}/max-unavailable"
 """Annotation that keeps the owner's own value where it was lowered."""
@@ -95,6 +105,54 @@ def tightest(caps: Sequence[Cap], *, at_admission: bool = False) -> Cap | None:
     return min(counting, key=lambda cap: cap.starts, default=None)
 
 
+def cap_change(
+    raw: Mapping[str, Any],
+    old: Mapping[str, Any] | None,
+    appraisal: Appraisal,
+    budgets: Sequence[WatchBudget],
+) -> Capped | None:
+    """What a DaemonSet that is being created or changed is capped to: see `capped`.
+
+    Args:
+        raw: the object as it would be stored.
+        old: as it is stored; None for a new one.
+        appraisal: of the new one.
+        budgets: all of them, in the order of the appraisal.
+    """
+    cap = tightest(caps_of(appraisal, budgets), at_admission=True)
+    return capped(raw, old, cap.starts if cap else None, appraisal.bill.nodes)
+
+
+def max_unavailable_patch(change: Capped) -> tuple[Mapping[str, Any], ...]:
+    """The JSON patch of maxUnavailable, which is there wherever its value changes."""
+    if change.value is None:
+        return ()
+    path = "/spec/updateStrategy/rollingUpdate/maxUnavailable"
+    return ({"op": "replace", "path": path, "value": change.value},)
+
+
+def cap_warning(
+    raw: Mapping[str, Any], appraisal: Appraisal, budgets: Sequence[WatchBudget]
+) -> tuple[str, ...]:
+    """What whoever applies a capped DaemonSet is told, if the budget warns at all.
+
+    Args:
+        raw: the object after admission.
+        appraisal: of it.
+        budgets: all of them, in the order of the appraisal.
+    """
+    now = _read(raw)
+    if now is None or not (now.rolling and now.lowered):
+        return ()
+    cap = tightest(caps_of(appraisal, budgets), at_admission=True)
+    if cap is None or cap.action < Action.WARN:
+        return ()
+    lowered = f"WatchBudget {cap.budget}: maxUnavailable lowered from {now.kept} to {now.given}"
+    if now.given != cap.starts:
+        return (f"{lowered} at an earlier cap; it is {cap.starts} now: set maxUnavailable again to follow",)
+    return (f"{lowered}: {cap.reason}, and pods that wait would leave their nodes without the agent",)
+
+
 def capped(
     raw: Mapping[str, Any], old: Mapping[str, Any] | None, cap: int | None, nodes: int
 ) -> Capped | None:
@@ -126,26 +184,6 @@ def capped(
     if cap is None or not _exceeds(owners, cap, nodes):
         return Capped(owners if ours else None, None)
     return Capped(cap if _exceeds(now.given, cap, nodes) else None, str(owners))
-
-
-def is_capped(raw: Mapping[str, Any]) -> tuple[str, int] | None:
-    """The owner's value and the cap that stands in its place, where an object has both."""
-    now = _read(raw)
-    if now is None or not now.rolling or not now.lowered or not isinstance(now.given, int):
-        return None
-    return (now.kept, now.given) if now.kept else None
-
-
-def warning_of(raw: Mapping[str, Any], cap: Cap | None) -> str | None:
-    """What whoever applies a capped DaemonSet is told, if the budget warns at all."""
-    found = is_capped(raw)
-    if found is None or cap is None or cap.action < Action.WARN:
-        return None
-    owners, now = found
-    lowered = f"WatchBudget {cap.budget}: maxUnavailable lowered from {owners} to {now}"
-    if now < cap.starts:
-        return f"{lowered} when its cap was lower; it is {cap.starts} now: set maxUnavailable again to follow"
-    return f"{lowered}: {cap.reason}, and pods that wait would leave their nodes without the agent"
 
 
 @dataclass(frozen=True, slots=True)

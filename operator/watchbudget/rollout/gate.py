@@ -114,30 +114,20 @@ def gate_of(appraisal: Appraisal, budgets: Sequence[WatchBudget]) -> Gate:
     return Gate(tuple(holds))
 
 
-def terms_of(
-    appraisal: Appraisal,
-    budgets: Sequence[WatchBudget],
-    *,
-    revision: str = "",
-    forgiven: str | None = None,
-) -> Terms:
-    """On which terms the DaemonSet's pods start; for the pacer.
+def terms_of(appraisal: Appraisal, budgets: Sequence[WatchBudget]) -> Terms:
+    """On which terms the DaemonSet's pods start, as far as the judgement of it says.
 
     Of pods of class system-node-critical the pacer itself asks whether the budget's ceiling holds them.
 
     Args:
         appraisal: of the DaemonSet.
         budgets: all of them, in the order of the appraisal.
-        revision: its newest revision, if known.
-        forgiven: a revision whose failures its owner has accepted.
     """
     gate = gate_of(appraisal, budgets)
     return Terms(
         budgets=tuple(hold.budget for hold in gate.holds),
         list_bytes=gate.list_bytes,
         paused=paused_of(appraisal.daemon_set),
-        revision=revision,
-        forgiven=forgiven,
     )
 
 
