@@ -1,0 +1,111 @@
+"""The command: which scenarios, how large, and what becomes of the results.
+
+    python bench/storm [--small] [--list streaming] [--only NAME ...]
+
+Tables on the screen, JSON in bench/results/storm.json, a picture in bench/results/storm.svg.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import time
+from dataclasses import asdict
+
+from results import RESULTS, write
+from storm import governed
+from storm.agents import RESOURCES, Manner
+from storm.chart import draw
+from storm.demands import demands
+from storm.figures import Outcome
+from storm.run import run
+from storm.scenarios import SCENARIOS, Scenario
+from storm.tables import show_all
+from storm.world import FLAGS_TOLD, World, build
+
+__all__ = ["main"]
+
+SMALL = {"nodes": 60, "namespaces": 2000}
+FULL = {"nodes": 300, "namespaces": 10_000}
+
+
+def main() -> None:
+    """Run the scenarios that were asked for."""
+    asked = _arguments()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that everything is ended on the way out
+    scenarios = _chosen(asked)
+    sizes = SMALL if asked.small else FULL
+    nodes, namespaces = asked.nodes or sizes["nodes"], asked.namespaces or sizes["namespaces"]
+    manner = Manner(
+        resources=tuple(RESOURCES) if asked.network_policies else ("namespaces",),
+        streaming=asked.list == "streaming",
+        gzip=not asked.no_gzip,
+    )
+    _told(f"{nodes} nodes, {namespaces:,} namespaces, {asked.list} lists. {FLAGS_TOLD}.")
+    outcomes: dict[str, Outcome] = {}
+    with build(nodes=nodes, namespaces=namespaces, policies=asked.network_policies, told=_told) as world:
+        for scenario in scenarios:
+            _told(f"{scenario.name}: {scenario.change.value}")
+            outcomes[scenario.name] = run(world, scenario, manner, asked.limit, _told)
+            _keep(asked, outcomes, world, manner)
+    show_all(outcomes, demands(outcomes, streaming=manner.streaming))
+    print(f"written to {RESULTS / asked.output}.json and .svg")
+
+
+def _keep(asked: argparse.Namespace, outcomes: dict[str, Outcome], world: World, manner: Manner) -> None:
+    """Write what there is so far: a run takes long, and may be ended."""
+    found = demands(outcomes, streaming=manner.streaming)
+    write(
+        asked.output,
+        {
+            "nodes": world.nodes,
+            "resources": world.resources,
+            "list": asked.list,
+            "gzip": manner.gzip,
+            "kubernetes": world.cluster.version,
+            "flags": FLAGS_TOLD,
+            "demands": [asdict(each) | {"met": each.met} for each in found],
+            "scenarios": [each.as_dict() for each in outcomes.values()],
+        },
+    )
+    (RESULTS / f"{asked.output}.svg").write_text(draw(outcomes))
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="bench/storm", description="A relist storm, natively and governed.")
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="these scenarios; see --scenarios")
+    parser.add_argument("--scenarios", action="store_true", help="list them and end")
+    parser.add_argument("--small", action="store_true", help="60 nodes and 2,000 namespaces")
+    parser.add_argument("--nodes", type=int)
+    parser.add_argument("--namespaces", type=int)
+    parser.add_argument("--network-policies", action="store_true", help="one in each namespace, listed too")
+    parser.add_argument("--list", choices=("plain", "streaming"), default="plain")
+    parser.add_argument("--no-gzip", action="store_true", help="agents that ask for no compression")
+    parser.add_argument("--limit", type=float, default=900.0, help="seconds for one scenario")
+    parser.add_argument("--output", default="storm", help="name of the files in bench/results")
+    asked = parser.parse_args()
+    if asked.scenarios:
+        for each in SCENARIOS:
+            who = f"WatchBudget, settle {each.settle}" if each.governed else "native"
+            more = "" if each.standard else "; only if named"
+            print(f"{each.name}: {each.change.value}; {who}; {each.agents.value}{more}")
+        sys.exit()
+    return asked
+
+
+def _chosen(asked: argparse.Namespace) -> list[Scenario]:
+    names = {each.name for each in SCENARIOS}
+    if unknown := set(asked.only or ()) - names:
+        sys.exit(f"No such scenario: {', '.join(sorted(unknown))}. There are: {', '.join(sorted(names))}")
+    chosen = [each for each in SCENARIOS if (each.name in asked.only if asked.only else each.standard)]
+    if not governed.available():
+        left = [each.name for each in chosen if each.governed]
+        chosen = [each for each in chosen if not each.governed]
+        if left:
+            _told(f"Left out, there is no operator to run: {', '.join(left)}")
+    return chosen
+
+
+def _told(text: str) -> None:
+    print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)

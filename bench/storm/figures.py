@@ -1,0 +1,138 @@
+"""From what was recorded to the figures of the table: values in, values out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from math import ceil
+from typing import Any
+
+from storm.bystander import Sample
+
+__all__ = ["Latency", "Outcome", "integral", "latencies", "peak", "percentile", "steps"]
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """What one series of a bystander's requests waited, in seconds; failed: refused, or no answer."""
+
+    requests: int
+    p50: float
+    p99: float
+    most: float
+    failed: int
+
+
+@dataclass
+class Outcome:
+    """The figures of one scenario.
+
+    Attributes:
+        name: Of the scenario.
+        finished: Whether every pod that should be was Ready before the time was up.
+        pods: How many were to be started.
+        served_seconds: From the change until the last first list was served.
+        ready_seconds: From the change until the last pod was Ready.
+        lists: How many were served.
+        refused: Lists answered with 429.
+        failed: Lists that failed otherwise, connections included.
+        peak_in_flight: Most lists sent and not yet answered at one time.
+        list_seconds: Time a served list took, from its last sending; p50, p99, most.
+        wire_bytes: Of all lists.
+        rss_before: Resident bytes of the API server at the change.
+        rss_growth: Its peak above that.
+        cpu: CPU seconds by process, the API server first; `rest of the machine` is what others used.
+        missing_node_seconds: Sum over nodes and DaemonSets of the time without a Ready agent.
+        idle: The bystanders before the change.
+        bystanders: During it.
+        curve: For the plot: seconds since the change, with lists in flight, resident bytes and nodes ready.
+        dots: For the plot: by series, seconds since the change and latency.
+    """
+
+    name: str
+    finished: bool
+    pods: int
+    served_seconds: float
+    ready_seconds: float
+    lists: int
+    refused: int
+    failed: int
+    peak_in_flight: int
+    list_seconds: Latency
+    wire_bytes: int
+    rss_before: int
+    rss_growth: int
+    cpu: dict[str, float]
+    missing_node_seconds: float
+    idle: dict[str, Latency]
+    bystanders: dict[str, Latency]
+    curve: list[tuple[float, int, int, int]] = field(default_factory=list)
+    dots: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it for JSON."""
+        return asdict(self)
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """Return the smallest value that at least ``share`` of all do not exceed (nearest rank); 0 of none."""
+    return sorted(values)[max(0, ceil(share * len(values)) - 1)] if values else 0.0
+
+
+def latency(samples: Iterable[tuple[float, bool]]) -> Latency:
+    """Summarise durations, each with whether it succeeded; failed ones count with the time they took."""
+    pairs = list(samples)
+    seconds = [each for each, _ in pairs]
+    return Latency(
+        requests=len(pairs),
+        p50=percentile(seconds, 0.5),
+        p99=percentile(seconds, 0.99),
+        most=max(seconds, default=0.0),
+        failed=sum(not succeeded for _, succeeded in pairs),
+    )
+
+
+def latencies(samples: Iterable[Sample], begin: float, end: float) -> dict[str, Latency]:
+    """Summarise, by series, the requests that were due between two times."""
+    found: dict[str, list[tuple[float, bool]]] = {}
+    for sample in samples:
+        if begin <= sample.due < end:
+            found.setdefault(sample.series, []).append((sample.seconds, 200 <= sample.status < 300))
+    return {series: latency(pairs) for series, pairs in sorted(found.items())}
+
+
+def steps(changes: Iterable[tuple[float, int]]) -> list[tuple[float, int]]:
+    """Turn changes by some number at some time into the running sum."""
+    total, found = 0, []
+    for at, delta in sorted(changes):
+        total += delta
+        found.append((at, total))
+    return found
+
+
+def peak(values: Iterable[tuple[float, int]]) -> int:
+    """Return the largest value of a step function."""
+    return max((value for _, value in values), default=0)
+
+
+def integral(values: Sequence[tuple[float, float]], begin: float, end: float) -> float:
+    """Return the area under a step function between two times; before its first step it is 0."""
+    area, last, height = 0.0, begin, 0.0
+    for at, value in values:
+        if at > begin:
+            area += height * (min(at, end) - last)
+            last = min(at, end)
+        height = value
+        if at >= end:
+            break
+    return area + height * max(0.0, end - last)
+
+
+def at(values: Sequence[tuple[float, Any]], time: float, default: Any) -> Any:  # noqa: ANN401
+    """Return a step function's value at a time."""
+    found = default
+    for moment, value in values:
+        if moment > time:
+            break
+        found = value
+    return found

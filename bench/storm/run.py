@@ -1,0 +1,200 @@
+"""One scenario, from a clean cluster to its figures."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+
+from storm.agents import Manner
+from storm.bystander import BystanderSettings, Sample, run_bystanders
+from storm.child import Child
+from storm.figures import Outcome, at, integral, latencies, latency, peak, steps
+from storm.fleet import FleetRecord, FleetSettings, run_fleet
+from storm.governed import governing
+from storm.meter import Meter, cpu_seconds, peak_bytes, reset_peak, resident_bytes
+from storm.scenarios import Change, Play, Scenario
+from storm.world import NAMESPACE, World, agents_of
+
+__all__ = ["run"]
+
+SETTLE = 12.0
+"""Seconds from the last preparation to the storm: garbage collection, size estimates, probes' baselines."""
+
+IDLE = 5.0
+"""Seconds of the bystanders' undisturbed time, of those."""
+
+POINTS = 240
+"""Points of a curve in the results."""
+
+
+def run(
+    world: World, scenario: Scenario, manner: Manner, limit: float, told: Callable[[str], None]
+) -> Outcome:
+    """Run one scenario.
+
+    Args:
+        world: The cluster.
+        scenario: What happens.
+        manner: How agents list.
+        limit: Seconds after which it is given up.
+        told: Progress, one line each.
+    """
+    world.reset()
+    cluster, pid = world.cluster, world.cluster.pid("kube-apiserver")
+    with ExitStack() as stack:
+        fleet = stack.enter_context(Child(run_fleet, _fleet_settings(world, scenario, manner)))
+        if scenario.change is not Change.INSTALL:
+            world.install(scenario)
+            wanted = world.nodes * scenario.daemon_sets
+            _wait(lambda: fleet.call("progress")["ready"] >= wanted, "the fleet before the storm", 180)
+        processes = {name: cluster.pid(name) for name in cluster.processes}
+        if scenario.settle is not None:
+            processes |= stack.enter_context(governing(world, scenario.settle))
+        if scenario.change is Change.REPLACE:
+            fleet.call("unready")
+            _wait(lambda: fleet.call("progress")["ready"] == 0, "no pod is ready", 60)
+        time.sleep(SETTLE - IDLE)
+        settings = BystanderSettings(url=cluster.url, ca_file=cluster.ca_file, clients=world.bystanders())
+        bystanders = stack.enter_context(Child(run_bystanders, settings))
+        meter = stack.enter_context(Meter(pid))
+        processes |= {"fleet": fleet.pid, "bystanders": bystanders.pid}
+        time.sleep(IDLE)
+        used, machine = _cpu(processes), _machine_cpu()
+        reset_peak(pid)
+        before, refused_before = resident_bytes(pid), world.refused_by_fairness()
+        began = fleet.call("begin")
+        world.change(scenario)
+        finished = _follow(fleet, world, scenario, limit, told)
+        record: FleetRecord = fleet.call("record")
+        growth = max(0, peak_bytes(pid) - before)
+        used = {name: after - used[name] for name, after in _cpu(processes).items()}
+        used["rest of the machine"] = max(0.0, _machine_cpu() - machine - sum(used.values()))
+        refused = world.refused_by_fairness() - refused_before
+        told(f"  refused by priority and fairness, all levels: {refused:.0f}")
+        samples: list[Sample] = bystanders.call("finish")
+    return _outcome(world, scenario, finished, record, samples, meter, (began, before, growth, used))
+
+
+def _fleet_settings(world: World, scenario: Scenario, manner: Manner) -> FleetSettings:
+    kubelets = world.cluster.layout.pair("kwok")
+    broken: list[str] = []
+    if scenario.agents is Play.BROKEN:
+        broken = world.node_names()[: max(1, world.nodes // 100)]
+    return FleetSettings(
+        manner=replace(
+            manner,
+            url=world.cluster.url,
+            ready_first=scenario.agents is Play.READY_FIRST,
+            delay=(10.0, 30.0) if scenario.agents is Play.SLOW else (0.0, 0.0),
+        ),
+        ca_file=world.cluster.ca_file,
+        certificate=Path(kubelets.certificate),
+        key=Path(kubelets.key),
+        namespace=NAMESPACE,
+        tokens={name: token for name, token in world.tokens().items() if name in agents_of(scenario)},
+        broken_nodes=frozenset(broken),
+    )
+
+
+def _follow(
+    fleet: Child, world: World, scenario: Scenario, limit: float, told: Callable[[str], None]
+) -> bool:
+    """Wait until every new pod is Ready and has listed; False if the time was up first."""
+    pods = world.new_pods(scenario)
+    broken = max(1, world.nodes // 100) * scenario.daemon_sets if scenario.agents is Play.BROKEN else 0
+    lists = (pods - broken) * len(world.resources)
+    start = spoken = time.monotonic()
+    while True:
+        state = fleet.call("progress")
+        now = time.monotonic()
+        done = state["newReady"] >= pods - broken and state["served"] >= lists
+        if done or now - spoken > 5:
+            spoken = now
+            told(
+                f"  {now - start:5.1f} s: {state['newReady']} of {pods} ready, {state['served']} served, "
+                f"{state['inFlight']} in flight, {state['refused']} refused"
+            )
+        if done or now - start > limit:
+            return bool(done)
+        time.sleep(0.2)
+
+
+def _outcome(
+    world: World,
+    scenario: Scenario,
+    finished: bool,  # noqa: FBT001
+    record: FleetRecord,
+    samples: list[Sample],
+    meter: Meter,
+    server: tuple[float, int, int, dict[str, float]],
+) -> Outcome:
+    began, before, growth, used = server
+    tally = record.tally
+    served = max((moment for moment, _, _ in tally.served), default=began)
+    ready = max(record.ready, default=began)
+    end = max(served, ready)
+    places = (world.nodes + world.joining(scenario)) * scenario.daemon_sets
+    missing = [(moment, places - count) for moment, count in record.with_agent]
+    in_flight = steps(tally.in_flight)
+    rss = [(moment, resident) for moment, resident, _ in meter.samples]
+    curve = []
+    for index in range(POINTS + 1):
+        moment = began + (end - began) * index / POINTS
+        curve.append(
+            (
+                round(moment - began, 3),
+                at(in_flight, moment, 0),
+                at(rss, moment, before),
+                at(record.with_agent, moment, 0),
+            )
+        )
+    dots: dict[str, list[tuple[float, float]]] = {}
+    for sample in samples:
+        if began - 2 <= sample.due < end:
+            dots.setdefault(sample.series, []).append(
+                (round(sample.due - began, 3), round(sample.seconds, 4))
+            )
+    return Outcome(
+        name=scenario.name,
+        finished=finished,
+        pods=world.new_pods(scenario),
+        served_seconds=served - began,
+        ready_seconds=ready - began,
+        lists=len(tally.served),
+        refused=len(tally.refused),
+        failed=len(tally.failed),
+        peak_in_flight=peak(in_flight),
+        list_seconds=latency((seconds, True) for _, seconds, _ in tally.served),
+        wire_bytes=sum(size for _, _, size in tally.served),
+        rss_before=before,
+        rss_growth=growth,
+        cpu=used,
+        missing_node_seconds=integral(missing, began, end),
+        idle=latencies(samples, began - IDLE, began - 0.5),
+        bystanders=latencies(samples, began, end),
+        curve=curve,
+        dots=dots,
+    )
+
+
+def _wait(check: Callable[[], bool], what: str, seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while not check():
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"Not after {seconds:.0f} s: {what}")
+        time.sleep(0.2)
+
+
+def _cpu(processes: dict[str, int]) -> dict[str, float]:
+    return {name: cpu_seconds(pid) for name, pid in processes.items()}
+
+
+def _machine_cpu() -> float:
+    """Return the seconds all processors have worked since the machine was started."""
+    fields = [int(each) for each in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]]
+    idle = fields[3] + fields[4]
+    return (sum(fields[:8]) - idle) / os.sysconf("SC_CLK_TCK")

@@ -1,0 +1,68 @@
+"""What is printed of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from results import show
+from storm.demands import Demand
+from storm.figures import Outcome
+
+__all__ = ["show_all"]
+
+
+def show_all(outcomes: Mapping[str, Outcome], found: Sequence[Demand]) -> None:
+    """Print the tables: the storm, the bystanders, the demands."""
+    show(
+        "The storm",
+        ["scenario", "all served s", "all ready s", "in flight", "refused", "failed",
+         "API RSS MiB", "API CPU s", "others' CPU s", "node-s without"],
+        [_storm(each) for each in outcomes.values()],
+    )  # fmt: skip
+    show(
+        "The bystanders: p50 / p99 / most, ms (failed requests)",
+        ["scenario", "same level read", "same level write", "other level read", "other level write"],
+        [_bystanders(each) for each in outcomes.values()],
+    )
+    if found:
+        show(
+            "The demands",
+            ["demand", "bound", "measured", "", "figures"],
+            [
+                [
+                    each.name,
+                    f"{each.bound:.3g}",
+                    f"{each.value:.3g}",
+                    "met" if each.met else "MISSED",
+                    each.detail,
+                ]
+                for each in found
+            ],
+        )
+
+
+def _storm(outcome: Outcome) -> list[str]:
+    return [
+        outcome.name + ("" if outcome.finished else " (unfinished)"),
+        f"{outcome.served_seconds:.1f}",
+        f"{outcome.ready_seconds:.1f}",
+        f"{outcome.peak_in_flight}",
+        f"{outcome.refused}",
+        f"{outcome.failed}",
+        f"{outcome.rss_before / 2**20:.0f} +{outcome.rss_growth / 2**20:.0f}",
+        f"{outcome.cpu['kube-apiserver']:.1f}",
+        f"{outcome.cpu['rest of the machine']:.1f}",
+        f"{outcome.missing_node_seconds:,.0f}",
+    ]
+
+
+def _bystanders(outcome: Outcome) -> list[str]:
+    cells = [outcome.name]
+    for series in ("same level read", "same level write", "other level read", "other level write"):
+        seen = outcome.bystanders.get(series)
+        if seen is None:
+            cells.append("-")
+            continue
+        failed = f" ({seen.failed})" if seen.failed else ""
+        cells.append(f"{seen.p50 * 1000:.0f} / {seen.p99 * 1000:.0f} / {seen.most * 1000:.0f}{failed}")
+    return cells

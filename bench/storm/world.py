@@ -1,0 +1,268 @@
+"""The cluster the storms happen in: its objects, and the way back to a clean beginning."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from storm.bystander import Client
+from storm.scenarios import Change, Scenario
+from watchbudget.localcluster.cluster import LocalCluster
+from watchbudget.localcluster.errors import LocalClusterError
+
+__all__ = ["FLAGS_TOLD", "NAMESPACE", "World", "agents_of", "build"]
+
+NAMESPACE = "storm-agents"
+BYSTANDERS = "storm-bystanders"
+CONTROLLER_QPS = 500
+FLAGS_TOLD = (
+    f"kube-controller-manager and kube-scheduler with --kube-api-qps={CONTROLLER_QPS} (defaults: 20 and 50), "
+    "KWOK with 32 pods at a time (default 4): otherwise these would pace the storm"
+)
+
+_SETUP = f"""
+apiVersion: v1
+kind: Namespace
+metadata: {{name: {NAMESPACE}}}
+---
+apiVersion: v1
+kind: Namespace
+metadata: {{name: {BYSTANDERS}}}
+---
+apiVersion: v1
+kind: ServiceAccount
+metadata: {{name: agent-a, namespace: {NAMESPACE}}}
+---
+apiVersion: v1
+kind: ServiceAccount
+metadata: {{name: agent-b, namespace: {NAMESPACE}}}
+---
+apiVersion: v1
+kind: ServiceAccount
+metadata: {{name: bystander, namespace: {BYSTANDERS}}}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {{name: same-level, namespace: {BYSTANDERS}}}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {{name: other-level, namespace: {BYSTANDERS}}}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata: {{name: bystander, namespace: {BYSTANDERS}}}
+rules: [{{apiGroups: [""], resources: [configmaps], verbs: [get, patch]}}]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: {{name: bystander, namespace: {BYSTANDERS}}}
+roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: Role, name: bystander}}
+subjects: [{{kind: ServiceAccount, name: bystander, namespace: {BYSTANDERS}}}]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: {{name: storm-agent}}
+rules:
+- {{apiGroups: [""], resources: [namespaces], verbs: [list, watch]}}
+- {{apiGroups: [networking.k8s.io], resources: [networkpolicies], verbs: [list, watch]}}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: {{name: storm-agent}}
+roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: storm-agent}}
+subjects:
+- {{kind: ServiceAccount, name: agent-a, namespace: {NAMESPACE}}}
+- {{kind: ServiceAccount, name: agent-b, namespace: {NAMESPACE}}}
+"""
+
+_KWOK = """\
+apiVersion: config.kwok.x-k8s.io/v1alpha1
+kind: KwokConfiguration
+options:
+  podPlayStageParallelism: 32
+  nodePlayStageParallelism: 4  # what follows are the defaults, which a configuration file takes away
+  nodeLeaseParallelism: 4
+  podsOnNodeSyncParallelism: 1
+  cidr: 10.0.0.0/24
+"""
+
+
+def agents_of(scenario: Scenario) -> tuple[str, ...]:
+    """Return the names of a scenario's DaemonSets, which are those of their service accounts."""
+    return ("agent-a", "agent-b")[: scenario.daemon_sets]
+
+
+@dataclass
+class World:
+    """A running cluster with everything in it that all scenarios share."""
+
+    cluster: LocalCluster
+    nodes: int
+    resources: tuple[str, ...]
+
+    def tokens(self) -> dict[str, str]:
+        """Return a fresh token for each agent's account."""
+        return {name: self.cluster.token(NAMESPACE, name) for name in ("agent-a", "agent-b")}
+
+    def bystanders(self) -> tuple[Client, ...]:
+        """Return one in the agents' priority level (workload-low), one in another (global-default)."""
+        admin = self.cluster.layout.pair("admin")
+        path = f"/api/v1/namespaces/{BYSTANDERS}/configmaps"
+        token = self.cluster.token(BYSTANDERS, "bystander")
+        return (
+            Client(name="same level", config_map=f"{path}/same-level", token=token),
+            Client(name="other level", config_map=f"{path}/other-level", pair=(admin.certificate, admin.key)),
+        )
+
+    def reset(self) -> None:
+        """Remove what a scenario left, and start the API server anew.
+
+        Anew, because a Go process that has once grown keeps much of its memory: the second storm would seem
+        to need none. Ready again when a DaemonSet created for the purpose has run and is gone.
+        """
+        self.cluster.kubectl("delete", "daemonsets", "--all", f"--namespace={NAMESPACE}", "--wait=true")
+        self._until(lambda: not self._pods(), "the last scenario's pods are gone")
+        names = self.node_names()
+        for name in names[self.nodes :]:
+            self.cluster.request("DELETE", f"/api/v1/nodes/{name}")
+        self.cluster.stop_component("kube-apiserver")
+        self.cluster.start_component("kube-apiserver")
+        self.cluster.apply(_daemon_set("canary", "1", ready_at_once=True, node=names[0]))
+        path = f"/apis/apps/v1/namespaces/{NAMESPACE}/daemonsets/canary"
+        ready: Callable[[], bool] = lambda: bool(  # noqa: E731
+            self.cluster.request("GET", path).json()["status"].get("numberReady")
+        )
+        self._until(ready, "controller manager, scheduler and KWOK work with the new API server")
+        self.cluster.request("DELETE", path)
+        self._until(lambda: not self._pods(), "the canary's pod is gone")
+        for resource, group in self.priced():
+            self.cluster.wait_for_census(resource, 1, group=group)
+
+    def node_names(self) -> list[str]:
+        """Return the nodes' names, in order."""
+        return sorted(each["metadata"]["name"] for each in self._list("/api/v1/nodes"))
+
+    def priced(self) -> list[tuple[str, str]]:
+        """Return resource and group of everything the agents list."""
+        groups = {"namespaces": "", "networkpolicies": "networking.k8s.io"}
+        return [(resource, groups[resource]) for resource in self.resources]
+
+    def install(self, scenario: Scenario) -> None:
+        """Create the scenario's DaemonSets."""
+        for name in agents_of(scenario):
+            self.cluster.apply(_daemon_set(name, scenario.max_unavailable, self.resources))
+
+    def change(self, scenario: Scenario) -> None:
+        """Begin the storm."""
+        if scenario.change is Change.INSTALL:
+            self.install(scenario)
+        elif scenario.change is Change.JOIN:
+            self.cluster.add_nodes(self.joining(scenario))
+        else:
+            patch = {"spec": {"template": {"metadata": {"annotations": {"storm/revision": "2"}}}}}
+            for name in agents_of(scenario):
+                self.cluster.request(
+                    "PATCH",
+                    f"/apis/apps/v1/namespaces/{NAMESPACE}/daemonsets/{name}",
+                    patch,
+                    headers={"Content-Type": "application/merge-patch+json"},
+                )
+
+    def joining(self, scenario: Scenario) -> int:
+        """Return how many nodes join."""
+        return self.nodes // 3 if scenario.change is Change.JOIN else 0
+
+    def new_pods(self, scenario: Scenario) -> int:
+        """Return how many pods will be started by the change."""
+        return (self.joining(scenario) or self.nodes) * scenario.daemon_sets
+
+    def refused_by_fairness(self) -> float:
+        """Return how many requests priority and fairness has refused since the API server began."""
+        name = "apiserver_flowcontrol_rejected_requests_total{"
+        lines = (line for line in self.cluster.metrics().splitlines() if line.startswith(name))
+        return sum(float(line.rpartition(" ")[2]) for line in lines)
+
+    def _pods(self) -> list[Any]:
+        return self._list(f"/api/v1/namespaces/{NAMESPACE}/pods")
+
+    def _list(self, path: str) -> list[Any]:
+        return self.cluster.request("GET", path).json()["items"] or []
+
+    @staticmethod
+    def _until(check: Callable[[], bool], what: str, seconds: float = 120) -> None:
+        deadline = time.monotonic() + seconds
+        while not check():
+            if time.monotonic() > deadline:
+                raise LocalClusterError(f"Not after {seconds:.0f} s: {what}")
+            time.sleep(0.2)
+
+
+@contextmanager
+def build(*, nodes: int, namespaces: int, policies: bool, told: Callable[[str], None]) -> Iterator[World]:
+    """Start a cluster and fill it; everything ends with the block."""
+    qps = [f"--kube-api-qps={CONTROLLER_QPS}", f"--kube-api-burst={CONTROLLER_QPS * 2}"]
+    with TemporaryDirectory(prefix="storm-") as folder:
+        kwok = Path(folder) / "kwok.yaml"
+        kwok.write_text(_KWOK)
+        flags = {
+            "kube-controller-manager": qps,
+            "kube-scheduler": qps,
+            "kwok": [f"--config={kwok}"],
+        }
+        # No account for each of 10,000 namespaces: that would be another storm, of writes.
+        with LocalCluster(service_accounts=False, extra_flags=flags, progress=told) as cluster:
+            cluster.add_nodes(nodes)
+            told(f"Seeding {namespaces:,} namespaces" + (", a network policy in each" if policies else ""))
+            cluster.seed(namespaces=namespaces, network_policies_per_namespace=int(policies))
+            cluster.wait_for_census("namespaces", namespaces)
+            cluster.apply(_SETUP)
+            resources = ("namespaces", "networkpolicies") if policies else ("namespaces",)
+            yield World(cluster, nodes, resources)
+
+
+def _daemon_set(
+    name: str,
+    max_unavailable: str,
+    resources: tuple[str, ...] = (),
+    *,
+    ready_at_once: bool = False,
+    node: str | None = None,
+) -> str:
+    declared = {
+        {"networkpolicies": "networkpolicies.networking.k8s.io"}.get(each, each): "all" for each in resources
+    }
+    played = {} if ready_at_once else {"localcluster.watchbudget.io/agent": "external"}
+    wide: str | int = int(max_unavailable) if max_unavailable.isdigit() else max_unavailable
+    pod: dict[str, Any] = {
+        "serviceAccountName": name,
+        "tolerations": [{"operator": "Exists"}],
+        "containers": [{"name": "agent", "image": "registry.example.com/agent:1"}],
+    }
+    if node:
+        pod["nodeSelector"] = {"kubernetes.io/hostname": node}
+    return json.dumps(
+        {
+            "apiVersion": "apps/v1",
+            "kind": "DaemonSet",
+            "metadata": {
+                "name": name,
+                "namespace": NAMESPACE,
+                "annotations": {"watchbudget.io/watches": json.dumps(declared)},
+            },
+            "spec": {
+                "selector": {"matchLabels": {"app": name}},
+                "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": wide}},
+                "template": {
+                    "metadata": {"labels": {"app": name}, "annotations": played | {"storm/revision": "1"}},
+                    "spec": pod,
+                },
+            },
+        }
+    )
