@@ -1,0 +1,171 @@
+"""DaemonSets whose pods start: what the judgement of them does not hold, read every few seconds.
+
+Their counters, what their owners have said since, and for those that surge which nodes have a running copy.
+Nothing is read of a DaemonSet of which no pod starts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from watchbudget.controller.listing import WatchTransport, list_pages
+from watchbudget.controller.looked import Looked, read_looked
+from watchbudget.controller.wire import WireError, explain
+from watchbudget.rollout.model import Key
+
+__all__ = ["DaemonSets"]
+
+LOOK_SECONDS = 3.0
+"""From one look at a DaemonSet to the next."""
+
+IDLE_SECONDS = 30.0
+"""The same while none of its pods starts and none is to be replaced."""
+
+RETRY_SECONDS = 10.0
+"""After one that failed."""
+
+AT_ONCE = 5
+"""Looks under way at once: few, so that the reading of many DaemonSets is spread out."""
+
+TIMEOUT = 10.0
+_TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io"
+"""As `kubectl get pods -o wide` asks for it: some hundred bytes for each pod. Metadata alone has no node."""
+
+log = logging.getLogger(__name__)
+
+
+class DaemonSets:
+    """Looks at those that are wanted, again and again.
+
+    Attributes:
+        looked: by key; none for those not wanted, not found or not looked at yet.
+    """
+
+    def __init__(
+        self,
+        transport: WatchTransport,
+        changed: Callable[[], None] = lambda: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Prepare; nothing is sent yet.
+
+        Args:
+            transport: to the API server.
+            changed: called when a look showed something else than the one before.
+            clock: seconds that only ever grow.
+        """
+        self.looked: dict[Key, Looked] = {}
+        self._transport, self._changed, self._clock = transport, changed, clock
+        self._due: dict[Key, float] = {}
+        self._busy: frozenset[Key] = frozenset()
+        self._wake = asyncio.Event()
+
+    def want(self, busy: Collection[Key], idle: Collection[Key] = ()) -> None:
+        """Say which DaemonSets matter from now on; all others are forgotten.
+
+        Args:
+            busy: pods of these start.
+            idle: these are to be rolled when they have a new template.
+        """
+        now = self._clock()
+        self._busy = frozenset(busy)
+        wanted = self._busy.union(idle)
+        for key in [key for key in self._due if key not in wanted]:
+            del self._due[key]
+            self.looked.pop(key, None)
+        for key in wanted:
+            if key not in self._due:
+                self._due[key] = now
+                self._wake.set()
+            elif key in self._busy:
+                self._due[key] = min(self._due[key], now + LOOK_SECONDS)
+
+    def soon(self) -> None:
+        """Something about DaemonSets has changed: no look is further away than the shortest pause."""
+        latest = self._clock() + LOOK_SECONDS
+        self._due = {key: min(due, latest) for key, due in self._due.items()}
+
+    async def run(self) -> None:
+        """Look until cancelled."""
+        while True:
+            self._wake.clear()
+            await self.look()
+            try:
+                async with asyncio.timeout(1.0):
+                    await self._wake.wait()
+            except TimeoutError:
+                continue
+
+    async def look(self) -> None:
+        """Look at all that are due."""
+        now = self._clock()
+        due = sorted((when, key) for key, when in self._due.items() if when <= now)
+        at_once = asyncio.Semaphore(AT_ONCE)
+
+        async def one(key: Key) -> None:
+            async with at_once:
+                pause = RETRY_SECONDS
+                try:
+                    pause = await self._look_at(key)
+                except WireError as error:
+                    log.warning("%s/%s could not be looked at: %s", *key, error)
+                except Exception:  # one odd object must not keep the others from being looked at
+                    log.exception("%s/%s could not be looked at", *key)
+                if key in self._due:
+                    self._due[key] = self._clock() + pause
+
+        await asyncio.gather(*(one(key) for _, key in due))
+
+    async def _look_at(self, key: Key) -> float:
+        """Look at one; return the seconds until the next look."""
+        namespace, name = key
+        path = f"/apis/apps/v1/namespaces/{quote(namespace)}/daemonsets"
+        query = urlencode({"fieldSelector": f"metadata.name={name}"})
+        reply = await self._transport.request("GET", f"{path}?{query}", timeout=TIMEOUT)
+        if reply.status != 200:
+            raise WireError(explain("GET", path, reply))
+        found = next(iter(_mappings(reply.body, "items")), None)
+        if found is None:  # its pods go, or are let go after `maxHold`
+            self.looked.pop(key, None)
+            return IDLE_SECONDS
+        looked = read_looked(found)
+        if looked.surges and looked.selector and key in self._busy:
+            looked = replace(looked, copies=await self._copies(namespace, looked.selector))
+        if key in self._due and self.looked.get(key) != looked:
+            self.looked[key] = looked
+            self._changed()
+        return LOOK_SECONDS if key in self._busy or looked.behind else IDLE_SECONDS
+
+    async def _copies(self, namespace: str, selector: str) -> frozenset[str] | None:
+        """Nodes with a ready pod, from the table that the server makes for kubectl."""
+        path = f"/api/v1/namespaces/{quote(namespace)}/pods"
+        query = {"labelSelector": selector, "includeObject": "None"}
+        nodes: set[str] = set()
+        async for page in list_pages(self._transport, path, query, accept=_TABLE):
+            names = [column.get("name") for column in _mappings(page, "columnDefinitions")]
+            if not {"Ready", "Status", "Node"} <= set(names):
+                return None
+            ready, status, node = (names.index(name) for name in ("Ready", "Status", "Node"))
+            for row in _mappings(page, "rows"):
+                cells = row.get("cells")
+                if isinstance(cells, list) and len(cells) == len(names) and cells[status] == "Running":
+                    running, _, of = str(cells[ready]).partition("/")
+                    if running == of:
+                        nodes.add(str(cells[node]))
+        return frozenset(nodes)
+
+
+def _mapping(raw: Mapping[str, Any], field: str) -> Mapping[str, Any]:
+    value = raw.get(field)
+    return value if isinstance(value, Mapping) else {}
+
+
+def _mappings(raw: Mapping[str, Any], field: str) -> Iterator[Mapping[str, Any]]:
+    value = raw.get(field)
+    return (item for item in value if isinstance(item, Mapping)) if isinstance(value, list) else iter(())
