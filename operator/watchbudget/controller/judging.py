@@ -19,7 +19,7 @@ from watchbudget.cost.calibration import Calibration, load_calibration
 from watchbudget.demand.catalogue import Catalogue, load_catalogue
 from watchbudget.inventory.errors import ClusterError
 from watchbudget.inventory.fleet import Fleet
-from watchbudget.policy.judge import Judge, judge
+from watchbudget.policy.judge import Judge
 from watchbudget.policy.model import Audit
 
 if TYPE_CHECKING:
@@ -148,13 +148,13 @@ class Judging:
         access = self._reviews.sift(fleet.rbac, tuple(accounts), resources, complete=fleet.complete_rbac)
         fleet = replace(fleet, access=access)
         today = dt.datetime.now(dt.UTC).date()
-        bench = Judge(
-            fleet, view.budgets, today=today, catalogue=self._catalogue, calibration=self._calibration
-        )
-        audit = judge(
-            fleet, view.budgets, today=today, catalogue=self._catalogue, calibration=self._calibration
-        )
-        return audit, Snapshot(bench, bench.ledgers(map(bench.appraise, fleet.daemon_sets)))
+        if self._bench is None:
+            self._bench = Judge(
+                fleet, view.budgets, today=today, catalogue=self._catalogue, calibration=self._calibration
+            )
+        else:
+            self._bench = self._bench.again(fleet, view.budgets, today=today)
+        return self._bench.audit(), Snapshot(self._bench, self._bench.sums)
 
     async def _ask(self, api: Api) -> None:
         """Ask the authorizers what is still unknown, as long as nothing more urgent comes up."""
