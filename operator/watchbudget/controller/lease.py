@@ -132,6 +132,16 @@ class Elector:
         """Whether this process may write now."""
         return self._clock() < self._leads_until
 
+    def somebody_leads(self) -> bool:
+        """Whether this replica leads, or has seen another renew the Lease within its duration.
+
+        What is asked before something is begun that only a leader can end, such as holding a pod.
+        """
+        seen = self._seen
+        if seen is None or not seen.holder or seen.holder == self.identity:
+            return self.leading()
+        return self._clock() - seen.since <= self._durations.lease
+
     def fence(self) -> None:
         """To be called right before each write.
 

@@ -11,8 +11,10 @@ from collections.abc import Awaitable, Callable
 from prometheus_client import CollectorRegistry
 
 from watchbudget.controller.admission import Snapshot, mutate, validate
+from watchbudget.controller.announced import Announced
 from watchbudget.controller.freshness import Freshness
 from watchbudget.controller.metrics import OperatorMetrics
+from watchbudget.controller.pod_admission import hold
 from watchbudget.controller.reading import Around
 from watchbudget.controller.review import AdmissionRequest, AdmissionResponse
 from watchbudget.controller.server import AdmissionServer, Handler
@@ -55,6 +57,7 @@ class _Process:
             published=self._published_soon,
         )
         self._fresh = Freshness(self._worker.store, lambda: self._worker.judged, self._worker.expect)
+        self._announced = Announced(self._worker.store)
         self._server = AdmissionServer(
             self._handlers(),
             self._worker.why_not_ready,
@@ -125,7 +128,19 @@ class _Process:
 
             return answer
 
-        return {"/mutate-daemonsets": from_memory(mutate), "/validate-daemonsets": from_memory(validate)}
+        return {
+            "/mutate-daemonsets": from_memory(mutate),
+            "/validate-daemonsets": from_memory(self._validate),
+            "/mutate-pods": self._hold,
+        }
+
+    def _validate(self, request: AdmissionRequest, snapshot: Snapshot | None) -> AdmissionResponse:
+        response = validate(request, snapshot)
+        self._announced.note(request, response)
+        return response
+
+    def _hold(self, request: AdmissionRequest) -> AdmissionResponse:
+        return hold(request, self._snapshot(), self._announced.newest, self._worker.somebody_leads)
 
     def _snapshot(self) -> Snapshot | None:
         judged = self._worker.judged

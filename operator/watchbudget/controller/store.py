@@ -166,10 +166,9 @@ class Store:
         key = _key(raw)
         return None if key is None else (key, _read(kind, raw, self._clock()))
 
-    def daemon_set(self, key: Key) -> DaemonSet | None:
+    def stored(self, key: Key) -> Stored | None:
         """The newest DaemonSet of that name, judged or not."""
-        stored = self._objects[Kind.DAEMON_SET].get(key)
-        return stored.value if stored is not None and isinstance(stored.value, DaemonSet) else None
+        return self._objects[Kind.DAEMON_SET].get(key)
 
     def rbac_is(self, rbac: Rbac) -> bool:
         """Whether these still are all cluster-wide roles and bindings."""

@@ -147,6 +147,10 @@ class Worker:
         if self._judging is not None:
             self._judging.expect(key, around)
 
+    def somebody_leads(self) -> bool:
+        """Whether there is anyone to let go of what is held."""
+        return self.elector is not None and self.elector.somebody_leads()
+
     def why_not_ready(self) -> str | None:
         """Why no admission request should be sent here; None if they may."""
         return None if self.judged is not None else "the cluster has not been read yet"
