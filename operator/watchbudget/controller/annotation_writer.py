@@ -12,8 +12,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from watchbudget.controller.annotations import CACHE_PER_POD, LIST_BYTES_PER_START, OURS
+from watchbudget.controller.annotations import OURS
 from watchbudget.controller.fenced import FencedWriter, Outcome
+from watchbudget.controller.figures import FIGURES
 from watchbudget.controller.restraint import Backoff, TokenBucket
 from watchbudget.controller.status_writer import MANAGER, older
 from watchbudget.controller.store import Key, Meta
@@ -27,8 +28,6 @@ RATE = 20.0
 
 FIGURES_INTERVAL = 60.0
 """Seconds between two writes of a DaemonSet of which only figures are new."""
-
-_FIGURES = frozenset({CACHE_PER_POD, LIST_BYTES_PER_START})
 
 log = logging.getLogger(__name__)
 
@@ -138,7 +137,7 @@ class AnnotationWriter:
         if not patch:
             return None
         due = self._refused[key].until if key in self._refused else float("-inf")
-        if known is not None and patch.keys() <= _FIGURES:
+        if known is not None and patch.keys() <= set(FIGURES):
             due = max(due, known.at + FIGURES_INTERVAL)
         return _Job(target.meta.uid, patch, due)
 

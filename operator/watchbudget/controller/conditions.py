@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from watchbudget.api.budget import BudgetError, WatchBudget
-from watchbudget.api.quantity import MAX_BYTES, format_quantity, parse_quantity
+from watchbudget.api.quantity import parse_quantity
 from watchbudget.api.resources import GroupResource
+from watchbudget.controller.figures import figure
 from watchbudget.inventory.fleet import Census
 from watchbudget.policy.model import Ranked, Standing
 from watchbudget.policy.phrases import counted, names
@@ -22,7 +23,6 @@ __all__ = [
     "accepted",
     "census_fresh",
     "compliant",
-    "figure",
     "not_in_force",
     "refused",
     "within_budget",
@@ -52,11 +52,6 @@ class Claim:
 NOT_JUDGED = Claim("Unknown", "NotJudged", "The cluster has not been judged by this budget yet")
 
 
-def figure(size: int) -> str:
-    """Bytes as status shows them: two digits, at most what Kubernetes itself can count."""
-    return format_quantity(min(size, MAX_BYTES))
-
-
 def accepted(problems: Sequence[str] = ()) -> Claim:
     """The budget can be followed; `problems` are what its judgement had to do without."""
     message = "; ".join(("The budget is in force", *problems))
@@ -73,12 +68,11 @@ def not_in_force() -> Claim:
     return Claim("Unknown", "NotAccepted", "The budget is not in force; see condition Accepted")
 
 
-def compliant(budget: WatchBudget, standing: Standing, unread: int = 0) -> Claim:
+def compliant(standing: Standing, unread: int = 0) -> Claim:
     """Whether nothing violates the budget: no unexempted finding at Annotate or above.
 
     Args:
-        budget: judged by.
-        standing: of the fleet under it.
+        standing: of the fleet under the budget.
         unread: objects of the cluster that could not be read, so that they were not judged.
     """
     rest = f"; {counted(unread, 'object')} could not be read and judged" if unread else ""
@@ -93,14 +87,14 @@ def compliant(budget: WatchBudget, standing: Standing, unread: int = 0) -> Claim
         )
     if not standing.governed:
         return Claim("True", "NothingGoverned", f"The budget's selectors match no DaemonSet{rest}")
-    exempted = f"; {standing.exempted:,} with exempted ones" if standing.exempted else ""
+    exempted = f"; {standing.exempted:,} with exempted findings" if standing.exempted else ""
     if standing.audited:
-        action = budget.spec.enforcement.action
+        verb = "has findings" if standing.audited == 1 else "have findings"
         return Claim(
             "True",
             "OnlyAudited",
-            f"{standing.audited:,} of {governed} with findings that are only reported (Audit; the budget's "
-            f"action is {action}), none with others{exempted}{rest}",
+            f"{standing.audited:,} of {governed} {verb} that are only reported, by action Audit of the "
+            f"budget or of a rule{exempted}{rest}",
         )
     return Claim("True", "NoFindings", f"None of {governed} has a finding that counts{exempted}{rest}")
 

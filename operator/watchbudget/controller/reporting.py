@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 
 from watchbudget.api.status import WatchBudgetStatus
 from watchbudget.controller.annotation_writer import AnnotationWriter, Target
-from watchbudget.controller.annotations import annotations_of
 from watchbudget.controller.fenced import Fence, FencedWriter
+from watchbudget.controller.figures import steady_annotations
 from watchbudget.controller.lease import NotLeading
 from watchbudget.controller.metrics import OperatorMetrics
 from watchbudget.controller.news import News
@@ -217,5 +217,7 @@ def _targets(audit: Audit, view: View) -> dict[Key, Target]:
         stored = view.daemon_sets.get(judgement.daemon_set.key)
         if stored is not None:
             present = judgement.daemon_set.annotations
-            targets[judgement.daemon_set.key] = Target(stored.meta, present, annotations_of(judgement))
+            targets[judgement.daemon_set.key] = Target(
+                stored.meta, present, steady_annotations(judgement, present)
+            )
     return targets

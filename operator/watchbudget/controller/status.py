@@ -6,20 +6,14 @@ an argument too; after a restart that is the stored one.
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from watchbudget.api.budget import BudgetError, WatchBudget, parse_budget
-from watchbudget.api.quantity import round_two_digits
 from watchbudget.api.status import (
     CONDITION_TYPES,
     MAX_ROLLOUTS,
-    BillStatus,
-    CensusStatus,
     Condition,
-    Counts,
-    DaemonSetStatus,
     RolloutStatus,
     Starts,
     WatchBudgetStatus,
@@ -31,13 +25,12 @@ from watchbudget.controller.conditions import (
     accepted,
     census_fresh,
     compliant,
-    figure,
     not_in_force,
     refused,
     within_budget,
 )
-from watchbudget.inventory.fleet import ResourceCensus
-from watchbudget.policy.model import Audit, Ranked, Standing
+from watchbudget.controller.status_parts import bill_of, census_of, counts_of, daemon_set_of
+from watchbudget.policy.model import Audit
 
 __all__ = [
     "CENSUS_STALE",
@@ -50,10 +43,6 @@ __all__ = [
 
 CENSUS_STALE = 900.0
 """Seconds: three readings of the census that did not come, at the usual five minutes."""
-
-_READ_AT_KEPT = dt.timedelta(hours=1)
-"""How long figures that stay the same keep the time at which they were read, so that a quiet budget is
-written 24 times a day and not at every reading."""
 
 _NOT_STAGED = Claim("False", "NotStaged", "The budget has no spec.rollout: nothing is held or paced")
 _STAGING_UNKNOWN = Claim("Unknown", "NotKnown", "The starts under this budget have not been looked at yet")
@@ -117,21 +106,24 @@ def judged_status(
     census = audit.fleet.census
     claims = {
         "Accepted": _accepted(budget, problems, paced=paced),
-        "Compliant": compliant(budget, standing, unread),
+        "Compliant": compliant(standing, unread),
         "WithinBudget": within_budget(budget, standing),
         "Progressing": _progressing(budget, staging, paced=paced),
         "CensusFresh": census_fresh(budget.spec.watched(), census, census_age, stale_after),
     }
+    bill = bill_of(standing, previous.bill if previous else None)
+    if previous is not None and bill == previous.bill:
+        claims = _kept(claims, previous, budget.metadata.generation)
     entries = [entry for entry in map(census.of, budget.spec.watched()) if entry is not None]
     return WatchBudgetStatus(
         observed_generation=budget.metadata.generation,
         conditions=_conditions(claims, budget.metadata.generation, previous, now),
-        counts=_counts(standing),
-        bill=_bill(standing),
+        counts=counts_of(standing),
+        bill=bill,
         starts=staging.starts if staging else None,
-        worst=tuple(map(_daemon_set, standing.worst)),
+        worst=tuple(daemon_set_of(each, previous) for each in standing.worst),
         rollouts=staging.rollouts[:MAX_ROLLOUTS] if staging else (),
-        census=tuple(_census(entry, previous, now) for entry in entries),
+        census=tuple(census_of(entry, previous, now) for entry in entries),
     )
 
 
@@ -204,62 +196,16 @@ def _conditions(
     )
 
 
-def _counts(standing: Standing) -> Counts:
-    return Counts(
-        governed=standing.governed,
-        watching=standing.watching,
-        uncertain=standing.uncertain,
-        violating=standing.violating,
-        warned=standing.warned,
-        denied=standing.denied,
-        exempted=standing.exempted,
-    )
+def _kept(
+    claims: Mapping[str, Claim], previous: WatchBudgetStatus, generation: int | None
+) -> dict[str, Claim]:
+    """The claims, but that of the limits as it was if it says the same of the same figures.
 
-
-def _bill(standing: Standing) -> BillStatus:
-    return BillStatus(
-        cache_per_node=figure(standing.cache_per_node),
-        cache_per_node_up_to=figure(standing.cache_per_node_up_to),
-        cache_total=figure(standing.cache_total),
-        cache_total_up_to=figure(standing.cache_total_up_to),
-        list_bytes_if_all_restart=figure(standing.list_bytes_if_all_restart),
-        freed_by_remedies=figure(standing.freed_by_remedies),
-    )
-
-
-def _daemon_set(ranked: Ranked) -> DaemonSetStatus:
-    return DaemonSetStatus(
-        namespace=ranked.namespace,
-        name=ranked.name,
-        verdict=ranked.verdict.value,
-        evidence=str(ranked.evidence),  # type: ignore[arg-type]  # its words are those of Evidence
-        nodes=ranked.nodes,
-        cache_per_pod=figure(ranked.cache_per_pod),
-        cache_total=figure(ranked.cache_total),
-        findings=ranked.findings,
-    )
-
-
-def _census(entry: ResourceCensus, previous: WatchBudgetStatus | None, now: str) -> CensusStatus:
-    status = CensusStatus(
-        group=entry.resource.group,
-        resource=entry.resource.resource,
-        objects=round_two_digits(max(0, entry.objects)),
-        bytes=figure(max(0, entry.stored_bytes)),
-        source=entry.source,
-        read_at=entry.read_at or now,
-    )
-    for old in previous.census if previous else ():
-        same = status.model_copy(update={"read_at": old.read_at}) == old
-        if same and (entry.read_at is None or _within(old.read_at, entry.read_at, _READ_AT_KEPT)):
-            return old
-    return status
-
-
-def _within(earlier: str, later: str, span: dt.timedelta) -> bool:
-    """Whether not more than a span lies between two times; false where one cannot be read."""
-    try:
-        passed = dt.datetime.fromisoformat(later) - dt.datetime.fromisoformat(earlier)
-    except (TypeError, ValueError):
-        return False
-    return dt.timedelta(0) <= passed < span
+    Its figures are rounded by themselves; those of the bill stay put.
+    """
+    for old in previous.conditions:
+        new = claims["WithinBudget"]
+        same = (old.status, old.reason, old.observed_generation) == (new.status, new.reason, generation)
+        if old.type == "WithinBudget" and same:
+            return {**claims, "WithinBudget": _repeated(old)}
+    return dict(claims)
