@@ -9,6 +9,7 @@ import click
 from rich.console import Console
 from rich.rule import Rule
 
+from watchbudget.cli import demo_operator
 from watchbudget.cli.console import FailedError, err, out, progress
 from watchbudget.cli.query import Query, run
 from watchbudget.localcluster.cluster import LocalCluster
@@ -41,6 +42,7 @@ def command(*, nodes: int, namespaces: int, html: Path | None) -> None:
         with stderr_progress() as steps, LocalCluster(progress=steps) as cluster:
             _fill(cluster, nodes, namespaces, console)
             _audit(cluster, console, html)
+            demo_operator.show(cluster, console, _step)
     except LocalClusterError as error:
         raise FailedError(str(error)) from error
     _next_step(console)

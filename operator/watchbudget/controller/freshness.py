@@ -28,6 +28,9 @@ LONGEST = 0.5
 WATCH_DELAY = 0.1
 """Seconds in which a role that was created just before the DaemonSet reaches us by its watch."""
 
+CONFIGURATION_HOLDS = 5.0
+"""Seconds for which a ConfigMap's content counts: whoever is refused corrects it and comes again."""
+
 AGAIN_AFTER = 2.0
 """Seconds in which the same DaemonSet is not waited for again: by the second webhook, or a retry."""
 
@@ -98,7 +101,14 @@ class Freshness:
                         return
 
     def _enough(self, judged: Judged, around: Around) -> bool:
-        return self._store.rbac_is(judged.view.rbac) and around.things() <= judged.known
+        if not self._store.rbac_is(judged.view.rbac):
+            return False
+        oldest = self._clock() - CONFIGURATION_HOLDS
+        for thing in around.things():
+            read = judged.known.get(thing)
+            if read is None or (thing[0] == "config" and read < oldest):
+                return False
+        return True
 
 
 def _around(raw: Mapping[str, Any], namespace: str) -> Around:

@@ -6,13 +6,13 @@ import asyncio
 import datetime as dt
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from watchbudget.controller.admission import Snapshot
-from watchbudget.controller.reading import Around, Reader
+from watchbudget.controller.reading import Around, Reader, Thing
 from watchbudget.controller.reviews import Reviews
 from watchbudget.controller.store import Key, Store, View
 from watchbudget.cost.calibration import Calibration, load_calibration
@@ -46,7 +46,7 @@ class Judged:
     """One judgement and what it rests on.
 
     Attributes:
-        known: what was read around the DaemonSets and exists, as `reading.Around.things` names it.
+        known: what was read around the DaemonSets and exists, and when it was read.
         expected: DaemonSets that were announced and whose surroundings were looked for.
         began: seconds of the monotonic clock when it was begun.
         seconds: that it took.
@@ -55,7 +55,7 @@ class Judged:
     view: View
     audit: Audit
     snapshot: Snapshot
-    known: frozenset[object]
+    known: Mapping[Thing, float]
     expected: frozenset[Key]
     began: float
     seconds: float

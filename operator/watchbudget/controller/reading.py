@@ -11,7 +11,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from watchbudget.api.resources import DEFAULT_WATCHED, GroupResource
 from watchbudget.controller.store import Key, Kind, Store, Stored, View
@@ -40,7 +40,7 @@ from watchbudget.inventory.surroundings import (
 if TYPE_CHECKING:
     from watchbudget.inventory.transport import Api
 
-__all__ = ["Around", "Reader", "relist"]
+__all__ = ["Around", "Reader", "Thing", "relist"]
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +53,10 @@ EXPECTED_SECONDS = 600.0
 come again corrected."""
 
 
+Thing = tuple[Literal["namespace", "account", "config"], Key]
+"""Something that is read by name."""
+
+
 @dataclass(frozen=True, slots=True)
 class Around:
     """What a judgement of one DaemonSet rests on beside itself, by namespace and name."""
@@ -61,10 +65,10 @@ class Around:
     account: Key
     config_maps: Mapping[Key, bool]  # and whether they may be absent
 
-    def things(self) -> frozenset[object]:
-        """One value for each thing that has to be read, as `Reader.known` holds them."""
-        maps = (("config", key) for key in self.config_maps)
-        return frozenset((self.namespace, ("account", self.account), *maps))
+    def things(self) -> tuple[Thing, ...]:
+        """What has to be read, as `Reader.known` holds it."""
+        namespace: Thing = ("namespace", ("", self.namespace))
+        return namespace, ("account", self.account), *(("config", key) for key in self.config_maps)
 
 
 @dataclass(slots=True)
@@ -221,7 +225,7 @@ class Reader:
     def expect(self, key: Key, around: Around) -> None:
         """Read at the next opportunity what a DaemonSet rests on that is about to be created or changed.
 
-        What was found absent before is read again: a ConfigMap often comes a moment before its DaemonSet.
+        What was absent before is read again, and so are its ConfigMaps: they are often changed together.
         """
         while len(self._expected) >= MOST_EXPECTED:
             del self._expected[next(iter(self._expected))]
@@ -232,22 +236,27 @@ class Reader:
             (self._config_maps, around.config_maps),
         ):
             for each in keys:
-                if aged.values.get(each) is None:
-                    aged.read.pop(each, None)
+                if aged is self._config_maps or aged.values.get(each) is None:
+                    aged.read[each] = float("-inf")
 
     def expected(self) -> frozenset[Key]:
         """DaemonSets that were announced by `expect`."""
         return frozenset(self._expected)
 
-    def known(self) -> frozenset[object]:
-        """What has been read and exists, as `Around.things` names it."""
-        return frozenset(
-            (
-                *(name for name, part in self._around.values.items() if part.labels),
-                *(("account", key) for key, value in self._accounts.values.items() if value is not None),
-                *(("config", key) for key, value in self._config_maps.values.items() if value is not None),
-            )
-        )
+    def known(self) -> Mapping[Thing, float]:
+        """What has been read and exists, and when it was read."""
+        found: dict[Thing, float] = {
+            ("namespace", ("", name)): self._around.read[name]
+            for name, part in self._around.values.items()
+            if part.labels
+        }
+        for key, value in self._accounts.values.items():
+            if value is not None:
+                found["account", key] = self._accounts.read[key]
+        for key, value in self._config_maps.values.items():
+            if value is not None:
+                found["config", key] = self._config_maps.read[key]
+        return found
 
     def fleet(self, view: View) -> Fleet:
         """The snapshot that is judged; no request is sent.
