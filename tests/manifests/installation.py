@@ -94,7 +94,6 @@ def wait_until_in_force(cluster: LocalCluster) -> None:
         time.sleep(0.1)
 
 
-
 def daemon_set(name: str, *, labels: Mapping[str, str] | None = None, **pod: object) -> dict[str, Any]:
     """A DaemonSet in the namespace default; its pods get further labels and fields."""
     selector = {"app": name}

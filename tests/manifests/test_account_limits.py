@@ -1,4 +1,4 @@
-"""What our account may not do although RBAC lets it: each refusal comes from a policy, as the administrator may."""
+"""What our account may not do although RBAC lets it. The administrator may, so a policy refuses."""
 
 from __future__ import annotations
 
@@ -74,7 +74,9 @@ DAEMON_SET = (
     Case("another's annotation", [add("/metadata/annotations/x", "y")], "of a DaemonSet's annotations"),
     Case("another's gone", [remove("/metadata/annotations/kept")], "of a DaemonSet's annotations"),
     Case("another's changed", [add("/metadata/annotations/kept", "2")], "of a DaemonSet's annotations"),
-    Case("a look-alike", [add("/metadata/annotations/awatchbudget.io~1x", "y")], "of a DaemonSet's annotations"),
+    Case(
+        "a look-alike", [add("/metadata/annotations/awatchbudget.io~1x", "y")], "of a DaemonSet's annotations"
+    ),
     Case("all annotations", [remove("/metadata/annotations")], "of a DaemonSet's annotations"),
     Case("a label", [add("/metadata/labels", {"a": "b"})], "of a DaemonSet's metadata"),
     Case("a finalizer", [add("/metadata/finalizers", ["example.com/x"])], "of a DaemonSet's metadata"),
@@ -88,7 +90,10 @@ DAEMON_SET = (
 
 HOOK = "/webhooks/0"
 CONFIGURATION = (
-    Case("our CA", [add(f"{HOOK}/clientConfig/caBundle", "QUJD"), add("/webhooks/1/clientConfig/caBundle", "QUJD")]),
+    Case(
+        "our CA",
+        [add(f"{HOOK}/clientConfig/caBundle", "QUJD"), add("/webhooks/1/clientConfig/caBundle", "QUJD")],
+    ),
     Case("no CA", [remove(f"{HOOK}/clientConfig/caBundle")]),
     Case(
         "another service",
@@ -207,12 +212,20 @@ def test_only_pods_of_daemon_sets_may_be_deleted(
 ):
     spec = {"containers": [{"name": "c", "image": "example.com/c:1"}]}
     labels = {"app": "deployed", START: "held"}  # the label is no licence
-    bare = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "bare", "labels": {START: "held"}}, "spec": spec}
+    bare = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "bare", "labels": {START: "held"}},
+        "spec": spec,
+    }
     deployment = {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
         "metadata": {"name": "deployed"},
-        "spec": {"selector": {"matchLabels": labels}, "template": {"metadata": {"labels": labels}, "spec": spec}},
+        "spec": {
+            "selector": {"matchLabels": labels},
+            "template": {"metadata": {"labels": labels}, "spec": spec},
+        },
     }
     installed.request("POST", PODS, bare)
     installed.request("POST", "/apis/apps/v1/namespaces/default/deployments", deployment)

@@ -11,7 +11,7 @@ import yaml
 from manifests.installation import ACCOUNT, MANIFESTS, NAMESPACE, ROOT, built, rights
 from watchbudget.localcluster import LocalCluster
 
-LINE = re.compile(r"\| `(?P<rights>[^|]+)` \| (?P<where>[^|]+) \| (?P<why>[^|]+) \|")
+LINE = re.compile(r"\| `(?P<rights>[a-z,]+ [^|`]+)` \| (?P<where>[^|]+) \| (?P<why>[^|]+) \|")
 
 
 def may(cluster: LocalCluster, *question: str) -> bool:

@@ -1,4 +1,4 @@
-"""What kustomize makes of base and overlays: names, references and options that must fit each other and the code."""
+"""What kustomize makes of base and overlays: what must fit each other, and the code."""
 
 from __future__ import annotations
 
@@ -89,7 +89,10 @@ def test_the_service_leads_to_the_ports(kubectl: Path):
     service = one(objects, "Service")
     ports = {each["name"]: each["containerPort"] for each in pod_of(objects)["containers"][0]["ports"]}
     assert ports == {"webhook": 9443, "probes": 8080}
-    assert {each["port"]: ports[each["targetPort"]] for each in service["spec"]["ports"]} == {443: 9443, 8080: 8080}
+    assert {each["port"]: ports[each["targetPort"]] for each in service["spec"]["ports"]} == {
+        443: 9443,
+        8080: 8080,
+    }
     labels = one(objects, "Deployment")["spec"]["template"]["metadata"]["labels"]
     for selector in (
         service["spec"]["selector"],
@@ -110,7 +113,10 @@ def test_the_process_has_the_options_that_it_is_started_with(kubectl: Path, fold
     assert first == "run"
     with command.make_context("run", options) as context:
         assert isinstance(context, click.Context)
-        ports = {each["name"]: each["containerPort"] for each in pod_of(built(kubectl, folder))["containers"][0]["ports"]}
+        ports = {
+            each["name"]: each["containerPort"]
+            for each in pod_of(built(kubectl, folder))["containers"][0]["ports"]
+        }
         assert ports == {"webhook": context.params["port"], "probes": context.params["probe_port"]}
 
 
@@ -124,7 +130,9 @@ def test_limits_and_queue_are_of_our_account(kubectl: Path):
     for kind, name in names(objects, "ValidatingAdmissionPolicy"):
         spec = one(objects, kind, name)["spec"]
         if kind == "ValidatingAdmissionPolicy":
-            assert [each["expression"] for each in spec["matchConditions"]] == [f"request.userInfo.username == '{ACCOUNT}'"]
+            assert [each["expression"] for each in spec["matchConditions"]] == [
+                f"request.userInfo.username == '{ACCOUNT}'"
+            ]
             assert spec["failurePolicy"] == "Fail"
         else:
             assert (spec["policyName"], spec["validationActions"]) == (name, ["Deny"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from manifests.installation import (
     MANIFESTS,
     NAME,
     NAMESPACE,
+    ROOT,
     built,
     daemon_set,
     loopback_cluster,
@@ -42,7 +44,9 @@ def everything(cluster: LocalCluster) -> set[str]:
 
 def ours(cluster: LocalCluster) -> dict[str, str]:
     """The objects of the installation, and the resource version of each."""
-    rows = "{range .items[*]}{.kind}/{.metadata.name} {.metadata.resourceVersion}{'\\n'}{end}".replace("'", '"')
+    rows = "{range .items[*]}{.kind}/{.metadata.name} {.metadata.resourceVersion}{'\\n'}{end}".replace(
+        "'", '"'
+    )
     done = cluster.kubectl("get", "-k", str(MANIFESTS), "-o", f"jsonpath={rows}")
     return dict(line.split(" ") for line in done.stdout.splitlines())
 
@@ -51,17 +55,21 @@ def test_installed_and_uninstalled_as_the_documentation_says():
     with loopback_cluster() as cluster:
         cluster.add_nodes(2)
         before = everything(cluster)
+        assert "v1/Namespace//default" in before
         first = cluster.kubectl("apply", "-k", str(MANIFESTS))
         assert {line.rsplit(" ", 1)[1] for line in first.stdout.splitlines()} == {"created"}
         assert not first.stderr, "the API server warned"
         wait_until_in_force(cluster)
-        cluster.kubectl("rollout", "status", f"deployment/{NAME}", f"--namespace={NAMESPACE}", "--timeout=60s")
+        cluster.kubectl(
+            "rollout", "status", f"deployment/{NAME}", f"--namespace={NAMESPACE}", "--timeout=60s"
+        )
 
         # Nobody answers, as no pod here runs a process: the DaemonSet is taken, and its pods start.
         assert cluster.request("POST", DAEMON_SETS, daemon_set("agent")).status == 201
         assert not any("schedulingGates" in pod["spec"] for pod in pods_of(cluster, "agent", 2))
 
         applied_again(cluster)
+        assert len(everything(cluster) - before) > 30
 
         # What the process would have left: a held pod, an annotation, a budget, its Lease and Secret.
         held = daemon_set(
@@ -77,18 +85,27 @@ def test_installed_and_uninstalled_as_the_documentation_says():
         lease = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": NAME}}
         process.request("POST", f"/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases", lease)
 
-        # docs/install.md, "Uninstall", in its order.
-        for resource in CONFIGURATIONS:
-            cluster.kubectl("delete", resource, NAME)
-        cluster.kubectl("delete", "pod", "-A", "-l", "watchbudget.io/start=held")
+        hooks, pods, rest, annotations = uninstalling()
+        cluster.kubectl(*hooks)
+        cluster.kubectl(*pods)
         assert gated.isdisjoint(pod["metadata"]["name"] for pod in pods_of(cluster, "held", 2))
-        gone = cluster.kubectl("delete", "-k", str(MANIFESTS), "--ignore-not-found")
-        assert not [line for line in gone.stderr.splitlines() if not line.startswith("Warning: deleting cluster-scoped")]
+        cluster.kubectl(*rest)
+        cluster.kubectl(*annotations)
+        assert "watchbudget.io" not in str(cluster.request("GET", f"{DAEMON_SETS}/agent").json()["metadata"])
 
         for name in ("agent", "held"):
             cluster.kubectl("delete", "daemonset", name, "--cascade=foreground")
         assert everything(cluster) - before == set()
         assert before - everything(cluster) == set()
+
+
+def uninstalling() -> Iterator[list[str]]:
+    """The kubectl commands of docs/install.md, section Uninstall, in their order."""
+    section = (ROOT / "docs" / "install.md").read_text().partition("## Uninstall")[2].partition("\n## ")[0]
+    for line in section.splitlines():
+        if line.startswith("kubectl "):
+            words = subprocess.run(["bash", "-c", f"echo {line}"], capture_output=True, text=True, check=True)
+            yield words.stdout.replace("my-watchbudget/", str(MANIFESTS)).split()[1:]
 
 
 def applied_again(cluster: LocalCluster) -> None:
@@ -99,7 +116,9 @@ def applied_again(cluster: LocalCluster) -> None:
     versions = ours(cluster)
     said = cluster.kubectl("apply", "-k", str(MANIFESTS)).stdout.splitlines()
     # A kubectl quirk: it always sends the selector of a PodDisruptionBudget, which changes nothing.
-    assert [line for line in said if not line.endswith(" unchanged")] == [f"poddisruptionbudget.policy/{NAME} configured"]
+    assert [line for line in said if not line.endswith(" unchanged")] == [
+        f"poddisruptionbudget.policy/{NAME} configured"
+    ]
     assert ours(cluster) == versions
     assert cluster.kubectl("diff", "-k", str(MANIFESTS)).stdout == ""
     for resource in CONFIGURATIONS:
@@ -111,7 +130,12 @@ def applied_again(cluster: LocalCluster) -> None:
 def pod(kubectl: Path) -> dict[str, Any]:
     """A pod of the Deployment, as it would be created."""
     template = copy.deepcopy(one(built(kubectl, "."), "Deployment")["spec"]["template"])
-    return {"apiVersion": "v1", "kind": "Pod", **template, "metadata": {**template["metadata"], "name": "trial"}}
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        **template,
+        "metadata": {**template["metadata"], "name": "trial"},
+    }
 
 
 def test_our_pods_are_restricted_ones(installed: LocalCluster, pod: dict[str, Any]):

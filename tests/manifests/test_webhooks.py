@@ -1,4 +1,4 @@
-"""Which requests the API server sends to which path: the webhooks of the development overlay, and a listener."""
+"""Which requests the API server sends to which path, by the webhooks of the development overlay."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
@@ -64,7 +64,7 @@ class Listening:
         await self._end.wait()
         await server.close()
 
-    def __enter__(self) -> Listening:
+    def __enter__(self) -> Self:
         self._thread.start()
         assert self._started.wait(30)
         return self
@@ -80,12 +80,15 @@ def developed(installed: LocalCluster, kubectl: Path) -> Iterator[LocalCluster]:
     cluster = installed
     with Listening() as listening:
         folder = MANIFESTS / "overlays" / "development"
-        text = subprocess.run([kubectl, "kustomize", folder], capture_output=True, text=True, check=True).stdout
+        text = subprocess.run(
+            [kubectl, "kustomize", folder], capture_output=True, text=True, check=True
+        ).stdout
         cluster.apply(text.replace("127.0.0.1:9443", f"127.0.0.1:{listening.port}"))
         ca = base64.b64encode(listening.bundle.ca_certificates).decode()
         for resource in ("mutatingwebhookconfigurations", "validatingwebhookconfigurations"):
             patch = [
-                {"op": "add", "path": f"/webhooks/{index}/clientConfig/caBundle", "value": ca} for index in (0, 1)
+                {"op": "add", "path": f"/webhooks/{index}/clientConfig/caBundle", "value": ca}
+                for index in (0, 1)
             ]
             path = f"/apis/admissionregistration.k8s.io/v1/{resource}/{NAME}"
             cluster.request("PATCH", path, patch, headers=JSON_PATCH)
@@ -179,9 +182,14 @@ def test_not_asked_about_status_deletion_or_our_own_writes(
     ours = developed.client(developed.token(NAMESPACE, NAME))
     verdict = [{"op": "add", "path": "/metadata/annotations/watchbudget.io~1verdict", "value": "warn"}]
     finalizer = [{"op": "add", "path": "/metadata/finalizers", "value": ["example.com/x"]}]
-    spec = [{"op": "remove", "path": "/metadata/finalizers"}, {"op": "add", "path": "/metadata/labels", "value": {}}]
+    spec = [
+        {"op": "remove", "path": "/metadata/finalizers"},
+        {"op": "add", "path": "/metadata/labels", "value": {}},
+    ]
     called.clear()
-    developed.request("PUT", f"{agent}/status?dryRun=All", stored | {"status": {**stored["status"], "numberReady": 1}})
+    developed.request(
+        "PUT", f"{agent}/status?dryRun=All", stored | {"status": {**stored["status"], "numberReady": 1}}
+    )
     ours.request("PATCH", agent, verdict, headers=JSON_PATCH)
     assert called == []
     developed.request("PATCH", agent, finalizer, headers=JSON_PATCH)
