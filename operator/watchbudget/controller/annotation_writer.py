@@ -143,7 +143,8 @@ class AnnotationWriter:
 
     async def _write(self, key: Key, job: _Job) -> None:
         namespace, name = key
-        path = f"/apis/apps/v1/namespaces/{quote(namespace)}/daemonsets/{quote(name)}?fieldManager={MANAGER}"
+        place = f"{quote(namespace, safe='')}/daemonsets/{quote(name, safe='')}"
+        path = f"/apis/apps/v1/namespaces/{place}?fieldManager={MANAGER}"
         # The uid cannot be changed, so the server refuses the patch for an object made anew under this name.
         body = {"metadata": {"uid": job.uid, "annotations": dict(job.patch)}}
         answer = await self._writer.send("annotations", "PATCH", path, body, content_type=MERGE_PATCH)

@@ -207,7 +207,7 @@ class Recorder:
     async def _patch(self, event: Event, series: _Series) -> None:
         count = series.count
         body = {"series": {"count": count, "lastObservedTime": series.last_time}}
-        path = f"{_collection(series)}/{quote(series.body['metadata']['name'])}"
+        path = f"{_collection(series)}/{quote(series.body['metadata']['name'], safe='')}"
         answer = await self._writer.send(
             "events", "PATCH", path, body, content_type="application/merge-patch+json"
         )
@@ -225,4 +225,4 @@ class Recorder:
 
 def _collection(series: _Series) -> str:
     namespace: str = series.body["metadata"]["namespace"]
-    return f"/apis/events.k8s.io/v1/namespaces/{quote(namespace)}/events"
+    return f"/apis/events.k8s.io/v1/namespaces/{quote(namespace, safe='')}/events"

@@ -29,12 +29,6 @@ class TokenBucket:
         self._tokens -= 1
         return True
 
-    @property
-    def full(self) -> bool:
-        """Whether nothing was taken for so long that it is as if nothing ever had been."""
-        self._fill()
-        return self._tokens >= self._burst
-
     def wait(self) -> float:
         """Seconds until there is one."""
         self._fill()

@@ -125,7 +125,8 @@ class StatusWriter:
         return max(known.written + INTERVAL[news], known.backoff.until)
 
     async def _write(self, name: str, known: _Budget, status: WatchBudgetStatus) -> None:
-        path = f"/apis/{API_VERSION}/watchbudgets/{quote(name)}/status?fieldManager={MANAGER}&force=true"
+        place = f"/apis/{API_VERSION}/watchbudgets/{quote(name, safe='')}/status"
+        path = f"{place}?fieldManager={MANAGER}&force=true"
         answer = await self._writer.send(
             "status", "PATCH", path, _applied(name, known.version, status), content_type=APPLY
         )
