@@ -23,7 +23,7 @@ from watchbudget.inventory.references import config_map_references
 __all__ = ["LONGEST", "Freshness"]
 
 LONGEST = 1.0
-"""Seconds that one answer waits, of the webhooks' timeout of 3. It takes 0.2 on a machine that is not busy."""
+"""Seconds that one answer waits, of the webhooks' timeout of 3. On an idle machine it takes 0.2."""
 
 WATCH_DELAY = 0.1
 """Seconds in which a role that was created just before the DaemonSet reaches us by its watch."""

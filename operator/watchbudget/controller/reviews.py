@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Reviews"]
 
-AT_ONCE = 400
-"""Questions in one go, so that a judgement never waits for thousands of them."""
+AT_ONCE = 64
+"""Questions in one go, so that a judgement never waits long for them."""
 
 log = logging.getLogger(__name__)
 
