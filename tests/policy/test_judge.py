@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,9 +24,12 @@ from policy_samples import (
     only,
     rules_of,
 )
+from watchbudget import cli
 from watchbudget.api.budget import WatchBudget
 from watchbudget.api.resources import NAMESPACES, NETWORK_POLICIES, GroupResource
+from watchbudget.demand.catalogue import load_catalogue
 from watchbudget.demand.model import Watches
+from watchbudget.inventory import manifests
 from watchbudget.inventory.fleet import (
     Census,
     Container,
@@ -37,9 +42,10 @@ from watchbudget.inventory.fleet import (
 )
 from watchbudget.inventory.rbac import Binding, PolicyRule, Rbac, Role, Subject
 from watchbudget.policy.default_budget import default_budget
-from watchbudget.policy.judge import Judge
+from watchbudget.policy.judge import Judge, judge
 from watchbudget.policy.model import Action, Verdict
 
+DEMO = Path(cli.__file__).parent / "demo_agents.yaml"
 WATCHER = Rbac(
     roles=(Role(None, "agent", (PolicyRule(("list", "watch"), ("",), ("namespaces",)),)),),
     bindings=(
@@ -342,3 +348,10 @@ class TestAgain:
         assert self.kept(before, after) == []
         for judgement in after.audit().judgements:
             assert "over-total-limit" in rules_of(judgement)
+
+    def test_configuration_that_arrives_later_is_heeded(self):
+        loaded = replace(manifests.load([DEMO]), nodes=100, census=CENSUS)
+        rest: Any = {"today": TODAY, "catalogue": load_catalogue(), "calibration": CALIBRATION}
+        without = Judge(replace(loaded, config_maps=()), (budget(),), **rest)
+        assert without.audit() != judge(loaded, (budget(),), **rest)
+        assert without.again(loaded, (budget(),), today=TODAY).audit() == judge(loaded, (budget(),), **rest)
