@@ -20,6 +20,8 @@ RUN python -m venv --without-pip /opt/watchbudget \
  && uv pip install --python /opt/watchbudget/bin/python --require-hashes --only-binary :all: \
     -c requirements.lock -r pyproject.toml --extra operator
 COPY operator operator
+COPY manifests manifests
+COPY crds crds
 RUN uv build --wheel --build-constraints requirements.lock --require-hashes --out-dir dist \
  && uv pip install --python /opt/watchbudget/bin/python --no-deps --offline dist/*.whl
 # Compiled here, as the file system is read-only later; but not the Kubernetes client's 3,000 files that we never load.
