@@ -25,10 +25,9 @@ _HEAD = """\
 <rect width="100%" height="100%" fill="#fff"/>"""
 
 _LEGEND = f"""\
-<text x="10" y="20">Above: lists in flight. Below: what a small read waited, seconds (log);
-<tspan fill="{COLOURS["same level read"]}">client in the agents' priority level</tspan>,
-<tspan fill="{COLOURS["other level read"]}">client in another</tspan>.
-Rows share their axes; x is seconds since the change.</text>"""
+<text x="10" y="20">Above: lists in flight. Below: what a small read waited, in seconds.</text>
+<text x="10" y="36"><tspan fill="{COLOURS["same level read"]}">Client in the agents' priority level</tspan>,
+<tspan fill="{COLOURS["other level read"]}">client in another</tspan>. x: seconds since the change.</text>"""
 
 
 @dataclass(frozen=True)
@@ -53,14 +52,14 @@ class _Scale:
 def draw(outcomes: Mapping[str, Outcome]) -> str:
     """Return an SVG document with a row for each native scenario and those that are compared with it."""
     rows = _rows(outcomes)
-    width, height = CELL * max(map(len, rows), default=1), ROW * len(rows) + 40
+    width, height = CELL * max(map(len, rows), default=1), ROW * len(rows) + 50
     parts = [_HEAD.format(width=width, height=height), _LEGEND]
     for number, row in enumerate(rows):
         longest = max(each.curve[-1][0] for each in row)
         most = max(each.peak_in_flight for each in row)
         scale = _Scale(nice_ticks(max(longest, 1.0)), nice_ticks(max(most, 1)))
         for column, outcome in enumerate(row):
-            parts.append(f'<g transform="translate({column * CELL},{number * ROW + 56})">')
+            parts.append(f'<g transform="translate({column * CELL},{number * ROW + 70})">')
             parts += _cell(outcome, scale)
             parts.append("</g>")
     return "\n".join([*parts, "</svg>"]) + "\n"

@@ -14,7 +14,6 @@ import time
 from dataclasses import asdict
 
 from results import RESULTS, write
-from storm import governed
 from storm.agents import RESOURCES, Manner
 from storm.chart import draw
 from storm.demands import demands
@@ -98,13 +97,7 @@ def _chosen(asked: argparse.Namespace) -> list[Scenario]:
     names = {each.name for each in SCENARIOS}
     if unknown := set(asked.only or ()) - names:
         sys.exit(f"No such scenario: {', '.join(sorted(unknown))}. There are: {', '.join(sorted(names))}")
-    chosen = [each for each in SCENARIOS if (each.name in asked.only if asked.only else each.standard)]
-    if not governed.available():
-        left = [each.name for each in chosen if each.governed]
-        chosen = [each for each in chosen if not each.governed]
-        if left:
-            _told(f"Left out, there is no operator to run: {', '.join(left)}")
-    return chosen
+    return [each for each in SCENARIOS if (each.name in asked.only if asked.only else each.standard)]
 
 
 def _told(text: str) -> None:

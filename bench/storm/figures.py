@@ -9,7 +9,7 @@ from typing import Any
 
 from storm.bystander import Sample
 
-__all__ = ["Latency", "Outcome", "integral", "latencies", "peak", "percentile", "steps"]
+__all__ = ["Latency", "Outcome", "integral", "latencies", "outline", "peak", "percentile", "steps"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,11 +128,17 @@ def integral(values: Sequence[tuple[float, float]], begin: float, end: float) ->
     return area + height * max(0.0, end - last)
 
 
-def at(values: Sequence[tuple[float, Any]], time: float, default: Any) -> Any:  # noqa: ANN401
-    """Return a step function's value at a time."""
-    found = default
-    for moment, value in values:
-        if moment > time:
-            break
-        found = value
+def outline(values: Sequence[tuple[float, int]], times: Sequence[float], first: int) -> list[int]:
+    """Return a step function's largest value in each of the spans that end at these times.
+
+    The first span has no beginning; ``first`` is the value before the first step.
+    """
+    found, height, index = [], first, 0
+    for time in times:
+        most = height
+        while index < len(values) and values[index][0] <= time:
+            height = values[index][1]
+            most = max(most, height)
+            index += 1
+        found.append(most)
     return found

@@ -1,22 +1,76 @@
-"""WatchBudget at work in the bench's cluster."""
+"""WatchBudget at work in the bench's cluster, installed and removed as an administrator does it."""
 
 from __future__ import annotations
 
+import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
-from storm.world import World
+from storm.world import NAMESPACE, World
 
-__all__ = ["available", "governing"]
+__all__ = ["governing"]
 
-
-def available() -> bool:
-    """Whether there is an operator to start."""
-    return False
+ROOT = Path(__file__).resolve().parents[2]
+_BUDGET = "storm"
+_WITHIN = 60.0
+_CLUSTER_WIDE = (
+    "mutatingwebhookconfigurations,validatingwebhookconfigurations,"
+    "validatingadmissionpolicies,validatingadmissionpolicybindings,flowschemas,prioritylevelconfigurations"
+)
 
 
 @contextmanager
 def governing(world: World, settle: str) -> Iterator[dict[str, int]]:
-    """Run the operator with a WatchBudget that governs the agents; yields its processes."""
-    raise NotImplementedError(f"no operator for {world} and {settle} yet")
-    yield {}
+    """Run the operator with a WatchBudget that governs the agents; yields its process by name.
+
+    Everything is at its default but `settle` and what counts as a priced resource. Begins once the operator
+    has judged the budget; afterwards no webhook and no priority level of it is left.
+    """
+    sys.path.append(str(ROOT / "tests"))  # the operator's harness is the tests' own
+    from operator_process import OperatorProcess  # noqa: PLC0415
+
+    cluster = world.cluster
+    with OperatorProcess(cluster) as operator:
+        try:
+            cluster.apply(_manifest(world, settle))
+            _wait_for_judgement(world)
+            assert operator.process is not None  # noqa: S101 - it is ready
+            yield {"watchbudget": operator.process.pid}
+        finally:
+            for line in operator.output().splitlines():
+                if " WARNING " in line or " ERROR " in line:
+                    print(f"  operator: {line}", file=sys.stderr)
+            ours = "--selector=app.kubernetes.io/name=watchbudget"
+            cluster.kubectl("delete", _CLUSTER_WIDE, ours, "--ignore-not-found")
+            cluster.kubectl("delete", "watchbudget", _BUDGET, "--ignore-not-found")
+
+
+def _manifest(world: World, settle: str) -> str:
+    resources = ", ".join(f'{{group: "{group}", resource: {resource}}}' for resource, group in world.priced())
+    return f"""\
+apiVersion: watchbudget.io/v1alpha1
+kind: WatchBudget
+metadata: {{name: {_BUDGET}}}
+spec:
+  namespaceSelector: {{matchLabels: {{kubernetes.io/metadata.name: {NAMESPACE}}}}}
+  resources: [{resources}]
+  rollout: {{gate: true, settle: {settle}}}
+"""
+
+
+def _wait_for_judgement(world: World) -> None:
+    path = f"/apis/watchbudget.io/v1alpha1/watchbudgets/{_BUDGET}"
+    deadline = time.monotonic() + _WITHIN
+    while True:
+        status = world.cluster.request("GET", path).json().get("status", {})
+        conditions = {each["type"]: each for each in status.get("conditions", ())}
+        accepted = conditions.get("Accepted", {})
+        if accepted.get("status") == "True" and conditions.get("Compliant", {}).get("status") == "True":
+            return
+        if accepted.get("status") == "False":
+            raise RuntimeError(f"the budget is not accepted: {accepted}")
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"the budget is not judged: {status}")
+        time.sleep(0.2)

@@ -12,7 +12,7 @@ from pathlib import Path
 from storm.agents import Manner
 from storm.bystander import BystanderSettings, Sample, run_bystanders
 from storm.child import Child
-from storm.figures import Outcome, at, integral, latencies, latency, peak, steps
+from storm.figures import Outcome, integral, latencies, latency, outline, peak, steps
 from storm.fleet import FleetRecord, FleetSettings, run_fleet
 from storm.governed import governing
 from storm.meter import Meter, cpu_seconds, peak_bytes, reset_peak, resident_bytes
@@ -136,22 +136,18 @@ def _outcome(
     tally = record.tally
     served = max((moment for moment, _, _ in tally.served), default=began)
     ready = max(record.ready, default=began)
-    end = max(served, ready)
+    end = max(served, ready) if finished else time.monotonic()
     places = (world.nodes + world.joining(scenario)) * scenario.daemon_sets
     missing = [(moment, places - count) for moment, count in record.with_agent]
     in_flight = steps(tally.in_flight)
-    rss = [(moment, resident) for moment, resident, _ in meter.samples]
-    curve = []
-    for index in range(POINTS + 1):
-        moment = began + (end - began) * index / POINTS
-        curve.append(
-            (
-                round(moment - began, 3),
-                at(in_flight, moment, 0),
-                at(rss, moment, before),
-                at(record.with_agent, moment, 0),
-            )
-        )
+    moments = [began + (end - began) * index / POINTS for index in range(POINTS + 1)]
+    curve = zip(
+        (round(moment - began, 3) for moment in moments),
+        outline(in_flight, moments, 0),
+        outline([(moment, resident) for moment, resident, _ in meter.samples], moments, before),
+        outline(record.with_agent, moments, 0),
+        strict=True,
+    )
     dots: dict[str, list[tuple[float, float]]] = {}
     for sample in samples:
         if began - 2 <= sample.due < end:
@@ -176,7 +172,7 @@ def _outcome(
         missing_node_seconds=integral(missing, began, end),
         idle=latencies(samples, began - IDLE, began - 0.5),
         bystanders=latencies(samples, began, end),
-        curve=curve,
+        curve=list(curve),
         dots=dots,
     )
 

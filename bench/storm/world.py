@@ -93,6 +93,12 @@ options:
   cidr: 10.0.0.0/24
 """
 
+_POLICIES = "/apis/networking.k8s.io/v1/namespaces/wb-seed-00001/networkpolicies"
+_SEEDED = {
+    "namespaces": "/api/v1/namespaces/wb-seed-00001",
+    "networkpolicies": f"{_POLICIES}/wb-seed-00001",
+}
+
 
 def agents_of(scenario: Scenario) -> tuple[str, ...]:
     """Return the names of a scenario's DaemonSets, which are those of their service accounts."""
@@ -142,8 +148,7 @@ class World:
         self._until(ready, "controller manager, scheduler and KWOK work with the new API server")
         self.cluster.request("DELETE", path)
         self._until(lambda: not self._pods(), "the canary's pod is gone")
-        for resource, group in self.priced():
-            self.cluster.wait_for_census(resource, 1, group=group)
+        self._let_sizes_be_known()
 
     def node_names(self) -> list[str]:
         """Return the nodes' names, in order."""
@@ -188,6 +193,19 @@ class World:
         name = "apiserver_flowcontrol_rejected_requests_total{"
         lines = (line for line in self.cluster.metrics().splitlines() if line.startswith(name))
         return sum(float(line.rpartition(" ")[2]) for line in lines)
+
+    def _let_sizes_be_known(self) -> None:
+        """Change one object of each priced resource: after its start an API server knows no sizes otherwise.
+
+        It takes them from what is written and watched, not from what it loads at its start (v1.36.3).
+        """
+        patch = {"metadata": {"annotations": {"storm/at": str(time.time())}}}
+        merge = {"Content-Type": "application/merge-patch+json"}
+        for resource, group in self.priced():
+            self.cluster.request("PATCH", _SEEDED[resource], patch, headers=merge)
+            unknown = f'apiserver_resource_size_estimate_bytes{{group="{group}",resource="{resource}"}} -1\n'
+            while unknown in self.cluster.metrics():
+                time.sleep(0.5)
 
     def _pods(self) -> list[Any]:
         return self._list(f"/api/v1/namespaces/{NAMESPACE}/pods")
