@@ -50,6 +50,11 @@ class Pods:
         """Whether they were listed at all yet."""
         return self._watch.lists > 0
 
+    @property
+    def blind_since(self) -> float | None:
+        """Since when nothing is heard of them any more, by the clock; None while something is."""
+        return self._watch.broken_since
+
     async def run(self) -> None:
         """Stay up to date until cancelled."""
         await self._watch.run()

@@ -59,6 +59,7 @@ class Reflector(Generic[_T]):
     Attributes:
         items: the values. The same dict all the time; not to be changed by others.
         lists: how many lists were read to their end. Zero: `items` says nothing yet.
+        broken_since: when it began that nothing works, by the clock; None while something does.
     """
 
     def __init__(
@@ -84,6 +85,7 @@ class Reflector(Generic[_T]):
         """
         self.items: dict[Key, _T] = {}
         self.lists = 0
+        self.broken_since: float | None = None
         self._transport = transport
         self._path = path
         self._parse = parse
@@ -171,6 +173,7 @@ class Reflector(Generic[_T]):
         self.items.update(found)
         self._version = version
         self.lists += 1
+        self.broken_since = None
         self._changed()
         async with self._listed:
             self._listed.notify_all()
@@ -198,6 +201,7 @@ class Reflector(Generic[_T]):
                     self._version = self._version or version
                     raise WireError(f"nothing came for {SILENCE:.0f} s: connecting anew") from None
                 self._version = self._take(event)
+                self.broken_since = None
         except (_OutdatedError, _MalformedError):
             self._version = ""
             raise
@@ -240,8 +244,10 @@ class Reflector(Generic[_T]):
     def _note(self, error: BaseException | None) -> bool:
         """Log what ended an attempt, once in a row; return whether it was a failure."""
         if error is None:
-            self._problem = ""
+            self._problem, self.broken_since = "", None
             return False
+        if self.broken_since is None:
+            self.broken_since = self._clock()
         if isinstance(error, _OutdatedError):
             log.info("%s: the watch is too far behind; listing anew", self._path)
             return False

@@ -1,0 +1,68 @@
+"""On which terms pods start, as the newest judgement has it: what the rollouts are given. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from watchbudget.api.budget import WatchBudget
+from watchbudget.inventory.fleet import DaemonSet
+from watchbudget.policy.appraisal import Appraisal
+from watchbudget.rollout.gate import ceilings_of, paused_of, terms_of
+from watchbudget.rollout.model import Ceiling, Key, Terms
+from watchbudget.rollout.roll import ROLLOUT, WAVES
+
+__all__ = ["Plan", "plan_of"]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a judgement says of starts. Never changed: the next judgement brings a new one.
+
+    Attributes:
+        terms: of every DaemonSet that was judged, also of those that nothing gates.
+        ceilings: by budget.
+        uids: of budgets, for events about them.
+        begun: since when DaemonSets roll, as their budgets' status has it: known again after a restart.
+    """
+
+    terms: Mapping[Key, Terms] = field(default_factory=dict)
+    ceilings: Mapping[str, Ceiling] = field(default_factory=dict)
+    uids: Mapping[str, str] = field(default_factory=dict)
+    begun: Mapping[Key, str] = field(default_factory=dict)
+
+
+def plan_of(appraisals: Iterable[Appraisal], budgets: Sequence[WatchBudget]) -> Plan:
+    """The plan of a judgement.
+
+    Args:
+        appraisals: of all DaemonSets.
+        budgets: all of them, in the order of the appraisals.
+    """
+    terms = {}
+    for appraisal in appraisals:
+        item = appraisal.daemon_set
+        terms[item.key] = replace(terms_of(appraisal, budgets), waves=_wants_waves(item))
+    said = ((budget.name, _paused(budget)) for budget in budgets)
+    return Plan(
+        terms=terms,
+        ceilings=ceilings_of(budgets, {name: why for name, why in said if why is not None}),
+        uids={budget.name: budget.metadata.uid or "" for budget in budgets},
+        begun={
+            (each.namespace, each.name): each.started_at
+            for budget in budgets
+            if budget.status is not None
+            for each in budget.status.rollouts
+            if each.started_at is not None
+        },
+    )
+
+
+def _wants_waves(daemon_set: DaemonSet) -> bool:
+    """Whether old pods of it are ours to delete."""
+    return daemon_set.annotations.get(ROLLOUT) == WAVES and daemon_set.update_strategy.type == "OnDelete"
+
+
+def _paused(budget: WatchBudget) -> str | None:
+    """Why a budget starts nothing, by the same annotation as on a DaemonSet."""
+    return paused_of(DaemonSet("", "", annotations=dict(budget.metadata.annotations)))

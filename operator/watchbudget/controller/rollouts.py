@@ -1,0 +1,259 @@
+"""Staged starts, carried out: what is seen goes to the pacer, what it answers is done, again and again.
+
+Everything is read from the pods' labels at every pass, so a restart or another leader loses nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+from watchbudget.controller.api_probe import ApiProbe
+from watchbudget.controller.daemon_sets import DaemonSets
+from watchbudget.controller.fenced import Fence
+from watchbudget.controller.listing import WatchTransport
+from watchbudget.controller.plan import Plan
+from watchbudget.controller.pod_reading import Pod
+from watchbudget.controller.pod_writes import PodWrites
+from watchbudget.controller.pods import Pods
+from watchbudget.controller.progress import Rolling
+from watchbudget.controller.staging import staging_of
+from watchbudget.controller.start_news import StartNews
+from watchbudget.controller.status import Staging
+from watchbudget.controller.wire import Transport
+from watchbudget.rollout.letgo import PER_SECOND
+from watchbudget.rollout.model import Ceiling, Key, Pass, Phase, Signals, Terms
+from watchbudget.rollout.pacer import Pacer
+
+__all__ = ["Leadership", "Rollouts"]
+
+LONGEST_PAUSE = 1.0
+"""Seconds between two passes, at most: a pass is what shows that starts are being looked after."""
+
+SHORTEST_PAUSE = 0.02
+"""At least; and twice what the pass before took, so that thousands of pods leave the thread to others."""
+
+NO_PROGRESS = 10.0
+"""Seconds without a pass after which the Lease is given up; it then lasts fifteen more at most."""
+
+BLIND = 60.0
+"""Seconds without any news of the pods after which the same is done: another replica may hear them."""
+
+log = logging.getLogger(__name__)
+
+
+class Leadership(Fence, Protocol):
+    """What is asked of `lease.Elector`."""
+
+    def leading(self) -> bool:
+        """Whether this replica may write now."""
+
+
+class Rollouts:
+    """The loop of one replica. Every replica runs one; permits are given by the leader's only.
+
+    Attributes:
+        last: the newest pass.
+        pods: held and permitted pods.
+        writes: what is done to them, and how often.
+    """
+
+    def __init__(
+        self,
+        transport: WatchTransport,
+        probe_transport: Transport,
+        probe_path: str,
+        leadership: Leadership,
+        *,
+        max_starts: int = 100,
+        news: StartNews | None = None,
+        report: Callable[[Mapping[str, Staging]], None] = lambda _: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Prepare; must be made in the event loop that runs it. Nothing is sent yet.
+
+        Args:
+            transport: to the API server.
+            probe_transport: the same, but every request over a connection of its own.
+            probe_path: of an object to read: the Lease.
+            leadership: who leads; its fence is asked right before each write of the leader.
+            max_starts: ceiling of the whole cluster.
+            news: told what is worth an Event, by the leader.
+            report: given what budgets' status shall say of starts, by the leader, when that has changed.
+            clock: seconds that only ever grow.
+        """
+        self.last = Pass()
+        self.pods = Pods(transport, self.wake, clock)
+        self.writes = PodWrites(transport, leadership, self.pods, clock)
+        self._leadership, self._news, self._report, self._clock = leadership, news, report, clock
+        self._pacer = Pacer(max_starts)
+        self._plan = Plan()
+        self._daemon_sets = DaemonSets(transport, self.wake, clock)
+        self._probe = ApiProbe(
+            probe_transport, probe_path, busy=lambda: self._busy, heard=self.wake, clock=clock
+        )
+        self._rolling = Rolling()
+        self._busy = False
+        self._wake = asyncio.Event()
+        self._last_pass: float | None = None
+        self._broken_since: float | None = None
+        self._taken_over = False
+        self._taking_over: asyncio.Task[None] | None = None
+        self._reported: Mapping[str, Staging] = {}
+
+    def carry(self, plan: Plan) -> None:
+        """Go by this plan from now on. To be called after every judgement, in every replica."""
+        if plan.terms != self._plan.terms:
+            self._daemon_sets.soon()
+        self._plan = plan
+        self.wake()
+
+    def wake(self) -> None:
+        """Something has changed: pass soon. Of the same thread."""
+        self._wake.set()
+
+    def progressing(self) -> bool:
+        """Whether passes are being made, by what is heard of the pods; for `Elector.still_alive`."""
+        now, blind = self._clock(), self.pods.blind_since
+        if blind is not None and now - blind > BLIND:
+            return False
+        return self._last_pass is not None and now - self._last_pass < NO_PROGRESS
+
+    def observed(self) -> dict[str, Staging]:
+        """How the starts under each budget stand, for its status."""
+        return staging_of(self._plan, self.last, self._daemon_sets.looked, self._rolling.since)
+
+    async def run(self) -> None:
+        """Run until cancelled; writes under way are then broken off."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                for job in (self.pods.run, self._daemon_sets.run, self._probe.run, self._passes):
+                    group.create_task(job())
+        finally:
+            self._resign()
+            await self.writes.close()
+
+    async def _passes(self) -> None:
+        while True:
+            self._wake.clear()
+            began = self._clock()
+            if self.pods.known:
+                self._pass_or_break()
+            took = self._clock() - began
+            pause = LONGEST_PAUSE
+            if self.last.next_pass is not None:
+                pause = min(pause, self.last.next_pass - self._clock())
+            try:
+                async with asyncio.timeout(max(SHORTEST_PAUSE, pause)):
+                    await self._wake.wait()
+            except TimeoutError:
+                pass
+            await asyncio.sleep(max(SHORTEST_PAUSE, 2 * took))
+
+    def _pass_or_break(self) -> None:
+        try:
+            self.turn()
+        except Exception:
+            log.exception("A pass over the starts failed")
+            self._let_go_without_pacer()
+        else:
+            self._last_pass, self._broken_since = self._clock(), None
+
+    def turn(self) -> None:
+        """One pass."""
+        now, leading, plan = self._clock(), self._leads(), self._plan
+        pods = self.pods.all()
+        if any(pod.gate is not None for pod in pods) and self._daemon_sets.looked:
+            self.pods.mark(self._vacant)
+            pods = self.pods.all()
+        starts = [pod.start for pod in pods]
+        terms = self._terms(plan) if leading else plan.terms
+        heard, (refused, timeouts) = self._probe.signals(), self.writes.written.take()
+        signals = Signals(heard.latency, heard.refused + refused, heard.timeouts + timeouts)
+        result = self._pacer.turn(now, starts, terms, plan.ceilings, signals, leading=leading)
+        by_uid = {pod.start.uid: pod for pod in pods}
+        self._carry_out(result, by_uid, leading=leading)
+        before, self.last = self.last, result
+        self._follow(result, terms, leading=leading)
+        if leading:
+            self._tell(before, result, by_uid)
+
+    def _carry_out(self, result: Pass, pods: Mapping[str, Pod], *, leading: bool) -> None:
+        if leading:
+            for uid in result.release:
+                self.writes.release(pods[uid])
+            for uid in result.end:
+                self.writes.end(pods[uid])
+        for freed in result.let_go:
+            self.writes.let_go(pods[freed.uid])
+        if result.let_go:
+            log.warning("%d held pods are let go: %s", len(result.let_go), result.let_go[0].why.value)
+
+    def _follow(self, result: Pass, terms: Mapping[Key, Terms], *, leading: bool) -> None:
+        """Look more closely at what rolls, and probe more often while it does; a standby has no need to."""
+        busy = leading and bool(result.in_flight or any(each.held for each in result.daemon_sets.values()))
+        if busy and not self._busy:
+            self._probe.hurry()
+        self._busy = busy
+        if not leading:
+            self._rolling.since.clear()
+            self._daemon_sets.want(())
+            return
+        waves = [key for key, its in terms.items() if its.waves]
+        self._rolling.follow(self._clock(), result, self._daemon_sets.looked, self._plan, waves)
+        self._daemon_sets.want(self._rolling.since.keys(), waves)
+
+    def _tell(self, before: Pass, result: Pass, pods: Mapping[str, Pod]) -> None:
+        if self._news is not None:
+            uids = {key: its.uid for key, its in self._daemon_sets.looked.items()}
+            self._news.tell(before, result, pods, uids, self._plan.uids)
+        observed = self.observed()
+        if observed != self._reported:
+            self._reported = observed
+            self._report(observed)
+
+    def _terms(self, plan: Plan) -> Mapping[Key, Terms]:
+        """The plan's terms, with what the looks at DaemonSets have shown since."""
+        looked = self._daemon_sets.looked
+        return {
+            **plan.terms,
+            **{key: its.amend(plan.terms[key]) for key, its in looked.items() if key in plan.terms},
+        }
+
+    def _vacant(self, pod: Pod) -> bool:
+        its = self._daemon_sets.looked.get(pod.start.daemon_set)
+        return its is not None and its.vacant(pod.start.node)
+
+    def _leads(self) -> bool:
+        """Whether this replica gives permits: it holds the Lease, and knows what was given before it did."""
+        if not self._leadership.leading():
+            self._resign()
+        elif not self._taken_over and self._taking_over is None:
+            self._taking_over = asyncio.create_task(self._take_over())
+        return self._taken_over
+
+    async def _take_over(self) -> None:
+        await self.pods.refresh()
+        self._taken_over = True
+        self.wake()
+
+    def _resign(self) -> None:
+        self._taken_over = False
+        self._reported = {}
+        if self._taking_over is not None:
+            self._taking_over.cancel()
+            self._taking_over = None
+
+    def _let_go_without_pacer(self) -> None:
+        """Never strand, not even by a fault of ours in the pacer: after a while the oldest go."""
+        now = self._clock()
+        if self._broken_since is None:
+            self._broken_since = now
+        if now - self._broken_since < Ceiling().max_hold:
+            return
+        held = [pod for pod in self.pods.all() if pod.start.phase is Phase.HELD]
+        for pod in sorted(held, key=lambda pod: pod.start.held_since)[:PER_SECOND]:
+            self.writes.let_go(pod)
