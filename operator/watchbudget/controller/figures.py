@@ -40,14 +40,10 @@ def steady_count(number: int, before: int | None) -> int:
 def steady_annotations(judgement: Judgement, before: Mapping[str, str]) -> dict[str, str]:
     """What `annotations_of` says, with figures kept where they are right within one percent."""
     wanted = annotations_of(judgement)
-    if any(name in wanted and before.get(name) != wanted[name] for name in FIGURES):
+    moved = [name for name in FIGURES if name in wanted and before.get(name, wanted[name]) != wanted[name]]
+    if moved:
         nearby = [annotations_of(_scaled(judgement, percent)) for percent in _NEARBY]
-        kept = {
-            name: before[name]
-            for name in FIGURES
-            if name in wanted and any(before.get(name) == each[name] for each in nearby)
-        }
-        return wanted | kept
+        wanted |= {name: before[name] for name in moved if any(before[name] == each[name] for each in nearby)}
     return wanted
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 from watchbudget.api.budget import API_VERSION, KIND
 from watchbudget.api.status import Condition, WatchBudgetStatus
@@ -10,13 +11,14 @@ from watchbudget.controller.annotations import FINDINGS
 from watchbudget.controller.events import EventType, ObjectRef
 from watchbudget.controller.recorder import Recorder
 from watchbudget.controller.store import Key, Stored
-from watchbudget.inventory.fleet import DaemonSet
 from watchbudget.policy.model import Action, Audit, Finding
 
-__all__ = ["News", "budget_ref", "daemon_set_ref"]
+__all__ = ["Found", "News", "budget_ref", "daemon_set_ref", "found_in"]
 
 _LONGEST_PART = 600
 """Characters of a finding's message or remedy; an event holds 1,024 bytes."""
+
+_BELOW_ANNOTATE = (Action.OFF, Action.AUDIT)
 
 _CONDITIONS = ("Accepted", "Compliant", "WithinBudget")
 
@@ -29,6 +31,28 @@ def daemon_set_ref(key: Key, uid: str) -> ObjectRef:
 def budget_ref(name: str, uid: str) -> ObjectRef:
     """A WatchBudget, for events."""
     return ObjectRef(API_VERSION, KIND, name, uid)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What counts against one DaemonSet, strictest first, and whether it was annotated for it already."""
+
+    regarding: ObjectRef
+    counting: tuple[Finding, ...]
+    annotated: bool
+
+
+def found_in(audit: Audit, stored: Mapping[Key, Stored]) -> list[Found]:
+    """What a judgement found at Annotate or above, of each DaemonSet that is not being deleted. Pure."""
+    found = []
+    for judgement in audit.judgements:
+        key = judgement.daemon_set.key
+        known = stored.get(key)
+        if known is not None and known.meta.uid and not known.meta.deleting:
+            regarding = daemon_set_ref(key, known.meta.uid)
+            counting = tuple(each for each in judgement.findings if _counts(each))
+            found.append(Found(regarding, counting, FINDINGS in judgement.daemon_set.annotations))
+    return found
 
 
 class News:
@@ -45,25 +69,24 @@ class News:
         self._findings.clear()
         self._begun = False
 
-    def daemon_sets(self, audit: Audit, stored: Mapping[Key, Stored]) -> None:
-        """Tell which DaemonSets newly violate a budget, and which do no more."""
+    def daemon_sets(self, found: Iterable[Found]) -> None:
+        """Tell which DaemonSets newly violate a budget, and which do no more.
+
+        Args:
+            found: all that were judged, as `found_in` gives them.
+        """
         findings: dict[str, frozenset[tuple[str, str]]] = {}
-        for judgement in audit.judgements:
-            key = judgement.daemon_set.key
-            known = stored.get(key)
-            if known is None or not known.meta.uid or known.meta.deleting:
-                continue
-            uid = known.meta.uid
-            counting = [each for each in judgement.findings if _counts(each)]
-            now = frozenset((each.budget, each.rule) for each in counting)
+        for each in found:
+            uid = each.regarding.uid
+            now = frozenset(map(_pair, each.counting))
             before = self._findings.get(uid)
             if before is None:
                 # Before the first judgement someone else may have told: what is annotated was known.
-                before = now if not self._begun and _annotated(judgement.daemon_set) else frozenset()
-            self._tell(daemon_set_ref(key, uid), [each for each in counting if _pair(each) not in before])
+                before = now if not self._begun and each.annotated else frozenset()
+            self._tell(each.regarding, [finding for finding in each.counting if _pair(finding) not in before])
             if before and not now:
                 self._recorder.event(
-                    daemon_set_ref(key, uid),
+                    each.regarding,
                     "Normal",
                     "WatchBudgetCompliant",
                     "No WatchBudget finds fault with this DaemonSet any more",
@@ -106,7 +129,8 @@ def _worth_telling(before: Condition | None, after: Condition) -> bool:
 
 
 def _counts(finding: Finding) -> bool:
-    return finding.exempted is None and finding.action >= Action.ANNOTATE
+    # By identity: comparing steps of the ladder costs a second where thousands have dozens of findings.
+    return finding.exempted is None and finding.action not in _BELOW_ANNOTATE
 
 
 def _pair(finding: Finding) -> tuple[str, str]:
@@ -115,7 +139,3 @@ def _pair(finding: Finding) -> tuple[str, str]:
 
 def _rules(findings: list[Finding]) -> str:
     return ", ".join(sorted({finding.rule for finding in findings}))
-
-
-def _annotated(daemon_set: DaemonSet) -> bool:
-    return FINDINGS in daemon_set.annotations

@@ -19,7 +19,7 @@ from watchbudget.controller.fenced import Fence, FencedWriter
 from watchbudget.controller.figures import steady_annotations
 from watchbudget.controller.lease import NotLeading
 from watchbudget.controller.metrics import OperatorMetrics
-from watchbudget.controller.news import News
+from watchbudget.controller.news import Found, News, found_in
 from watchbudget.controller.recorder import Recorder
 from watchbudget.controller.status import (
     CENSUS_STALE,
@@ -93,6 +93,7 @@ class Reporter:
         self._news = News(self.recorder)
         self._staging: Mapping[str, Staging] = {}
         self._last: _Reported | None = None
+        self._turn = 0
 
     async def report(
         self,
@@ -110,13 +111,20 @@ class Reporter:
             census_age: seconds since the census was read, by the monotonic clock; None if it never was.
             staging: starts and rollouts by budget; None if they are as last told.
         """
+        self._turn += 1
+        turn = self._turn
         read_at = None if census_age is None else self.clock() - census_age
+        # Thousands of DaemonSets take a second, and the loop has a Lease to renew.
+        prepared = await asyncio.to_thread(_prepared, audit, view) if audit is not None else None
+        if turn != self._turn:
+            return  # a newer judgement is being reported, or this replica does not lead any more
         self._last = _Reported(audit, view, read_at)
         self._staging = self._staging if staging is None else staging
         self._report_budgets(self._last)
-        if audit is not None:
-            self._news.daemon_sets(audit, view.daemon_sets)
-            self._annotations.want(_targets(audit, view))
+        if prepared is not None:
+            targets, found = prepared
+            self._news.daemon_sets(found)
+            self._annotations.want(targets)
         self._wake.set()
 
     def staged(self, staging: Mapping[str, Staging]) -> None:
@@ -132,6 +140,7 @@ class Reporter:
 
         The next report then goes by what is stored, which another replica may have written.
         """
+        self._turn += 1
         self._last, self._staging = None, {}
         self._statuses.forget()
         self._annotations.forget()
@@ -210,14 +219,12 @@ class Reporter:
         self._news.budget(name, meta.uid, before, after)
 
 
-def _targets(audit: Audit, view: View) -> dict[Key, Target]:
-    """What every judged DaemonSet carries and shall carry."""
+def _prepared(audit: Audit, view: View) -> tuple[dict[Key, Target], list[Found]]:
+    """What every judged DaemonSet carries and shall carry, and what was found of it."""
     targets = {}
     for judgement in audit.judgements:
-        stored = view.daemon_sets.get(judgement.daemon_set.key)
+        key, present = judgement.daemon_set.key, judgement.daemon_set.annotations
+        stored = view.daemon_sets.get(key)
         if stored is not None:
-            present = judgement.daemon_set.annotations
-            targets[judgement.daemon_set.key] = Target(
-                stored.meta, present, steady_annotations(judgement, present)
-            )
-    return targets
+            targets[key] = Target(stored.meta, present, steady_annotations(judgement, present))
+    return targets, found_in(audit, view.daemon_sets)
