@@ -17,7 +17,8 @@ from packaging.specifiers import SpecifierSet
 
 from manifests.installation import MANIFESTS, ROOT
 
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+TOML = tomllib.loads((ROOT / "pyproject.toml").read_text())
+PROJECT, WHEEL = TOML["project"], TOML["tool"]["hatch"]["build"]["targets"]["wheel"]
 LOCK = (ROOT / "requirements.lock").read_text()
 
 
@@ -74,18 +75,15 @@ def needed() -> set[str]:
     return {name for name, _ in seen}
 
 
-def test_whatever_is_copied_from_the_context_is_there_and_in_it():
+def test_whatever_is_copied_is_there_and_all_that_the_build_reads():
+    """Whatever pyproject.toml names; `uv build` stops without it."""
     copied = [part for rest in only("COPY") if not rest.startswith("--from=") for part in rest.split()[:-1]]
-    assert sorted(copied) == ["LICENSE", "README.md", "operator", "pyproject.toml", "requirements.lock"]
+    named = [PROJECT["readme"], *PROJECT["license-files"], *WHEEL["force-include"]]
+    named += [Path(each).parts[0] for each in WHEEL["packages"]]
+    assert sorted(copied) == sorted(["requirements.lock", "pyproject.toml", *named])
     for path in copied:
         assert (ROOT / path).exists()
         assert not ignored(path)
-
-
-def test_what_the_build_reads_is_copied_before():
-    """The fields of pyproject.toml that name files; `uv build` stops without them."""
-    assert PROJECT["readme"] == "README.md"
-    assert PROJECT["license-files"] == ["LICENSE"]
     assert not ignored("operator/watchbudget/demand/agents/vector.yaml")
 
 
