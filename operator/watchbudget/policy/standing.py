@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from watchbudget.api.budget import WatchBudget
 from watchbudget.api.quantity import round_two_digits
@@ -22,7 +22,12 @@ __all__ = ["MAX_VIOLATORS", "standings_of"]
 MAX_VIOLATORS = 3
 """How many DaemonSets with findings are named; the others are counted."""
 
-_SEVERITY = {Verdict.DENY: 0, Verdict.WARN: 1, Verdict.ALLOW: 2}
+_LIMITS = frozenset({"over-pod-limit", "over-node-limit", "over-total-limit"})
+
+_VERDICTS = {Action.DENY: Verdict.DENY, Action.WARN: Verdict.WARN, Action.ANNOTATE: Verdict.ALLOW}
+"""What a violation comes to, by its strictest unexempted finding."""
+
+_STRICTEST_FIRST = (Verdict.DENY, Verdict.WARN, Verdict.ALLOW)
 
 _Entry = tuple[Appraisal, Case, Sequence[Finding]]
 
@@ -53,61 +58,79 @@ def standings_of(
 
 
 def _standing(budget: str, entries: Sequence[_Entry], ledger: Ledger) -> Standing:
-    watching = [entry for entry in entries if entry[1].watched]
-    violating = [entry for entry in watching if _counting(entry[2])]
-    verdicts = Counter(verdict_of(findings) for _, _, findings in violating)
+    # One pass, and steps of the ladder by identity: this is done at every judgement, for every pair of budget
+    # and DaemonSet.
+    up_to = listed = freed = uncertain = exempted = audited = 0
+    rules: Counter[str] = Counter()
+    over: Counter[str] = Counter()
+    watching: list[_Entry] = []
+    violating: dict[Verdict, list[_Entry]] = {verdict: [] for verdict in _STRICTEST_FIRST}
+    for entry in entries:
+        _, case, findings = entry
+        bill = case.bill
+        up_to += bill.cache_total_up_to
+        if not case.watched:
+            # A bill has a line, or something unpriced, for every demand that is not `no`.
+            uncertain += bool(bill.lines or bill.unpriced)
+            continue
+        watching.append(entry)
+        listed += bill.list_bytes_if_all_restart
+        strictest, saved, silenced = Action.OFF, 0, False
+        for finding in findings:
+            if finding.rule in _LIMITS:
+                over[finding.rule] += 1
+            if finding.exempted is not None:
+                silenced = True
+                continue
+            rules[finding.rule] += 1
+            # Remedies of one DaemonSet free the same bytes, so its best one counts.
+            saved = max(saved, finding.freed_bytes)
+            if finding.action is not strictest and strictest < finding.action:
+                strictest = finding.action
+        freed += saved
+        exempted += silenced
+        audited += strictest is Action.AUDIT
+        if strictest in _VERDICTS:
+            violating[_VERDICTS[strictest]].append(entry)
     return Standing(
         budget=budget,
         governed=len(entries),
         watching=len(watching),
-        # A bill has a line, or something unpriced, for every demand that is not `no`.
-        uncertain=sum(
-            bool(case.bill.lines or case.bill.unpriced) for _, case, _ in entries if not case.watched
-        ),
-        violating=len(violating),
-        warned=verdicts[Verdict.WARN],
-        denied=verdicts[Verdict.DENY],
-        exempted=sum(any(each.exempted is not None for each in findings) for _, _, findings in watching),
-        audited=sum(
-            any(each.exempted is None for each in findings) and not _counting(findings)
-            for _, _, findings in watching
-        ),
+        uncertain=uncertain,
+        violating=sum(map(len, violating.values())),
+        warned=len(violating[Verdict.WARN]),
+        denied=len(violating[Verdict.DENY]),
+        exempted=exempted,
+        audited=audited,
         cache_per_pod=max((case.bill.cache_per_pod for _, case, _ in watching), default=0),
         cache_per_node=ledger.worst_node,
         cache_per_node_up_to=_worst_node_up_to(entries, ledger),
         cache_total=ledger.total,
-        cache_total_up_to=sum(case.bill.cache_total_up_to for _, case, _ in entries),
-        list_bytes_if_all_restart=sum(case.bill.list_bytes_if_all_restart for _, case, _ in watching),
-        # Remedies of one DaemonSet free the same bytes, so its best one counts.
-        freed_by_remedies=sum(
-            max((each.freed_bytes for each in findings if each.exempted is None), default=0)
-            for _, _, findings in watching
-        ),
-        findings=dict(
-            sorted(Counter(rule for _, _, findings in watching for rule in _rules(findings)).items())
-        ),
-        over=dict(
-            sorted(
-                Counter(
-                    each.rule
-                    for _, _, findings in watching
-                    for each in findings
-                    if each.rule.startswith("over-")
-                ).items()
-            )
-        ),
-        worst=tuple(map(_ranked, heapq.nsmallest(MAX_WORST, watching, key=_dearest_first))),
-        violators=tuple(map(_ranked, heapq.nsmallest(MAX_VIOLATORS, violating, key=_strictest_first))),
+        cache_total_up_to=up_to,
+        list_bytes_if_all_restart=listed,
+        freed_by_remedies=freed,
+        findings=dict(sorted(rules.items())),
+        over=dict(sorted(over.items())),
+        worst=tuple(map(_ranked, _first(watching, MAX_WORST))),
+        violators=tuple(map(_ranked, _violators(violating))),
     )
 
 
-def _counting(findings: Sequence[Finding]) -> bool:
-    """Whether the DaemonSet violates the budget: an unexempted finding at Annotate or above."""
-    return any(each.exempted is None and each.action >= Action.ANNOTATE for each in findings)
+def _violators(violating: Mapping[Verdict, Sequence[_Entry]]) -> Sequence[_Entry]:
+    """The first few to name: the strictest verdict first, then the dearest."""
+    named: list[_Entry] = []
+    for entries in violating.values():
+        named += _first(entries, MAX_VIOLATORS - len(named))
+    return named
 
 
-def _rules(findings: Sequence[Finding]) -> list[str]:
-    return [each.rule for each in findings if each.exempted is None]
+def _first(entries: Sequence[_Entry], number: int) -> Sequence[_Entry]:
+    """The dearest, by rounded figures: two that cost about the same must not change places all day."""
+    totals = heapq.nlargest(number, (case.bill.cache_total for _, case, _ in entries))
+    # Rounding and sorting thousands is dear: only those that may be among the first are looked at.
+    least = round_two_digits(totals[-1]) * 9 // 10 if totals else 0
+    near = (entry for entry in entries if entry[1].bill.cache_total >= least)
+    return heapq.nsmallest(number, near, key=_dearest_first)
 
 
 def _worst_node_up_to(entries: Sequence[_Entry], ledger: Ledger) -> int:
@@ -133,10 +156,6 @@ def _dearest_first(entry: _Entry) -> tuple[object, ...]:
     )
 
 
-def _strictest_first(entry: _Entry) -> tuple[object, ...]:
-    return _SEVERITY[verdict_of(entry[2])], *_dearest_first(entry)
-
-
 def _ranked(entry: _Entry) -> Ranked:
     appraisal, case, findings = entry
     return Ranked(
@@ -147,5 +166,5 @@ def _ranked(entry: _Entry) -> Ranked:
         nodes=case.bill.nodes,
         cache_per_pod=case.bill.cache_per_pod,
         cache_total=case.bill.cache_total,
-        findings=tuple(sorted(_rules(findings))),
+        findings=tuple(sorted(each.rule for each in findings if each.exempted is None)),
     )
