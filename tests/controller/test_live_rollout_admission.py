@@ -257,6 +257,7 @@ def test_kubectl_apply_again_and_again(cluster: LocalCluster):
     for _ in range(2):
         cluster.kubectl(*APPLY, input=text(agent("applied")))
         assert unmoved(stored(cluster, "applied")) == unmoved(once)
+    cluster.kubectl("-n", NAMESPACE, "diff", "-f", "-", input=text(agent("applied")))  # it would fail on any
     cluster.kubectl(*APPLY, input=text(agent("applied", 2)))
     assert width(stored(cluster, "applied")) == (1, "2")
     cluster.kubectl(*APPLY, input=text(agent("applied", 1)))
@@ -282,6 +283,18 @@ def test_server_side_apply_again_and_again(cluster: LocalCluster):
         if "f:updateStrategy" in entry["fieldsV1"].get("f:spec", {})
     }
     assert managers == {"gitops"}  # the number stays the applier's: nobody conflicts with us
+
+
+def test_whoever_takes_over_from_another_applier_has_to_force_it_once(cluster: LocalCluster):
+    """The number that is stored is not the one that both send, so they cannot share it."""
+    manifest = text(agent("taken-over"))
+    cluster.kubectl(*APPLY, input=manifest)
+    refused = cluster.kubectl(*BY_ANOTHER, input=manifest, check=False)
+    assert "conflict" in refused.stderr
+    assert ".spec.updateStrategy.rollingUpdate.maxUnavailable" in refused.stderr
+    cluster.kubectl(*BY_ANOTHER, "--force-conflicts", input=manifest)
+    cluster.kubectl(*BY_ANOTHER, input=manifest)
+    assert width(stored(cluster, "taken-over")) == (1, "100%")
 
 
 def test_an_edit_of_something_else_and_a_rollback_keep_the_owners_number(cluster: LocalCluster):
