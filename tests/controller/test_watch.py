@@ -224,7 +224,7 @@ async def test_an_answer_to_a_write_counts_at_once_but_brings_nothing_back():
     async with running(api) as reflector:
         await until(lambda: api.watchers)
         raw = pod("1", x="b")
-        raw["metadata"]["resourceVersion"] = "1"
+        raw["metadata"]["resourceVersion"] = "1000"
         reflector.put(raw)
         assert reflector.items == {("ns", "1"): "b"}
         api.remove(path("1"))
@@ -232,3 +232,22 @@ async def test_an_answer_to_a_write_counts_at_once_but_brings_nothing_back():
         reflector.put(raw)
         reflector.put({"kind": "Status"})
         assert reflector.items == {}
+
+
+@async_test
+async def test_an_answer_that_comes_late_does_not_undo_what_the_watch_has_brought():
+    api = ScriptedApi()
+    api.add(path("p"), pod("p", x="a"))
+    async with running(api) as reflector:
+        await until(lambda: reflector.items == {("ns", "p"): "a"})
+        late = api.objects[path("p")]
+        api.add(path("p"), pod("p", x="b"))
+        await until(lambda: reflector.items == {("ns", "p"): "b"})
+        reflector.put(late)
+        assert reflector.items == {("ns", "p"): "b"}
+        # Nor is an answer undone by events that are older than it.
+        newer = {**pod("p", x="c"), "metadata": {**pod("p", x="c")["metadata"], "resourceVersion": "1000"}}
+        reflector.put(newer)
+        api.add(path("p"), pod("p", x="a"))
+        await asyncio.sleep(0.05)
+        assert reflector.items == {("ns", "p"): "c"}

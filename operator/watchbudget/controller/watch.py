@@ -92,6 +92,7 @@ class Reflector(Generic[_T]):
         self._query = dict(query or {})
         self._changed = changed
         self._clock = clock
+        self._orders: dict[Key, int] = {}
         self._version = ""
         self._stale = False
         self._attempt: asyncio.Task[None] | None = None
@@ -135,7 +136,10 @@ class Reflector(Generic[_T]):
             await self._listed.wait_for(lambda: self.lists > before)
 
     def put(self, raw: Mapping[str, Any]) -> None:
-        """Take in the answer to a write. What the watch has seen go does not come back by it."""
+        """Take in the answer to a write. What the watch has seen go does not come back by it.
+
+        Nor does it undo what the watch has brought meanwhile: an answer may come after later events.
+        """
         try:
             key = _key(raw)
         except _MalformedError as error:
@@ -158,6 +162,7 @@ class Reflector(Generic[_T]):
 
     async def _list(self) -> None:
         found: dict[Key, _T] = {}
+        orders: dict[Key, int] = {}
         version = ""
         async for page in list_pages(self._transport, self._path, self._query):
             version = _version(page)
@@ -169,8 +174,10 @@ class Reflector(Generic[_T]):
                 value = self._parse(raw, self.items.get(key))
                 if value is not None:
                     found[key] = value
+                    orders[key] = _order(raw)
         self.items.clear()
         self.items.update(found)
+        self._orders = orders
         self._version = version
         self.lists += 1
         self.broken_since = None
@@ -229,17 +236,24 @@ class Reflector(Generic[_T]):
         key = _key(raw)
         if kind == "DELETED":
             self.items.pop(key, None)
+            self._orders.pop(key, None)
         else:
             self._keep(key, raw)
         self._changed()
         return version
 
     def _keep(self, key: Key, raw: Mapping[str, Any]) -> None:
+        """Take a state of an object, unless a newer one is known: answers and events overtake each other."""
+        order = _order(raw)
+        if key in self.items and order < self._orders.get(key, 0):
+            return
         value = self._parse(raw, self.items.get(key))
         if value is None:
             self.items.pop(key, None)
+            self._orders.pop(key, None)
         else:
             self.items[key] = value
+            self._orders[key] = order
 
     def _note(self, error: BaseException | None) -> bool:
         """Log what ended an attempt, once in a row; return whether it was a failure."""
@@ -275,6 +289,17 @@ def _version(raw: Mapping[str, Any]) -> str:
     if not isinstance(version, str) or not version:
         raise _MalformedError("an object without a resourceVersion")
     return version
+
+
+def _order(raw: Mapping[str, Any]) -> int:
+    """An object's resource version as a number; 0, which overtakes nothing, if it is none.
+
+    Versions of one resource compare as whole numbers: they are etcd's, and since Kubernetes 1.35 clients may
+    rely on it (https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions).
+    """
+    metadata = raw.get("metadata")
+    version = metadata.get("resourceVersion") if isinstance(metadata, Mapping) else None
+    return int(version) if isinstance(version, str) and version.isdecimal() else 0
 
 
 def _pause(failures: int) -> float:

@@ -19,10 +19,13 @@ from watchbudget.controller.client import Client
 from watchbudget.controller.judging import Judged, Judging
 from watchbudget.controller.lease import Elector
 from watchbudget.controller.metrics import OperatorMetrics
-from watchbudget.controller.reading import Around, Reader, relist
+from watchbudget.controller.plan import plan_of
+from watchbudget.controller.reading import Around, Reader
 from watchbudget.controller.reporting import Reporter
 from watchbudget.controller.reviews import Reviews
+from watchbudget.controller.rollouts import Rollouts
 from watchbudget.controller.secret_store import SecretStore
+from watchbudget.controller.start_news import StartNews
 from watchbudget.controller.store import Key, Store
 from watchbudget.controller.tls import service_hosts
 from watchbudget.controller.watching import Watching
@@ -126,6 +129,7 @@ class Worker:
         self._judging: Judging | None = None
         self._reader = Reader(refresh=options.resync)
         self._reporter: Reporter | None = None
+        self._rollouts: Rollouts | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._main: asyncio.Task[None] | None = None
         self._stopped = threading.Event()
@@ -190,15 +194,27 @@ class Worker:
 
         await _refuse_old_servers(open_api)
         options = self._options
-        elector = self.elector = Elector(transport, options.namespace, NAME, options.identity)
+        elector = self.elector = Elector(
+            transport, options.namespace, NAME, options.identity, still_alive=self._starts_are_looked_after
+        )
         reader = self._reader
         self._reporter = Reporter(transport, elector, self._metrics, options.identity)
+        self._rollouts = Rollouts(
+            transport,
+            Client(client, fresh_connections=True),
+            f"/apis/coordination.k8s.io/v1/namespaces/{options.namespace}/leases/{NAME}",
+            elector,
+            max_starts=options.max_starts,
+            news=StartNews(self._reporter.recorder.event),
+            report=self._reporter.staged,
+        )
         judging = Judging(self.store, reader, Reviews(), open_api, self._publish)
         watching = Watching(self.store, client.configuration, ended=judging.changed)
         jobs: dict[str, Callable[[], Awaitable[None]]] = {
             "lease": elector.run,
             "certificates": lambda: self._keep_certificates(transport, elector),
             "reporting": self._reporter.run,
+            "starts": self._rollouts.run,
             "leadership": lambda: self._follow_leadership(elector),
         }
         tasks = [asyncio.create_task(_keep(name, job)) for name, job in jobs.items()]
@@ -233,24 +249,6 @@ class Worker:
             else:
                 return
 
-    async def _resync(self, open_api: Callable[[], Api], watching: Watching) -> None:
-        """Full lists from time to time, and soon after the watches had to be started again."""
-        restarts = watching.restarts
-        listed = time.monotonic()
-        while True:
-            await asyncio.sleep(1)
-            due = time.monotonic() - listed > self._options.resync
-            if not due and watching.restarts == restarts:
-                continue
-            restarts = watching.restarts
-            try:
-                await relist(open_api(), self.store)
-            except ClusterError as error:
-                log.warning("The full list failed: %s", error)
-                await asyncio.sleep(LONGEST_PAUSE / 3)
-            else:
-                listed = time.monotonic()
-
     async def _count(self, open_api: Callable[[], Api], reader: Reader, judging: Judging) -> None:
         while True:
             await asyncio.sleep(CENSUS_SECONDS)
@@ -271,6 +269,10 @@ class Worker:
         store = SecretStore(transport, options.namespace, SECRET, hosts, may_write=elector.leading)
         await serving.keep_from_secret(store, transport, elector.leading, self._load)
 
+    def _starts_are_looked_after(self) -> bool:
+        """Whether this replica may lead: who leads must be able to let go of what is held."""
+        return self._rollouts is not None and self._rollouts.progressing()
+
     async def _follow_leadership(self, elector: Elector) -> None:
         """Whoever begins to lead reports what it has judged; whoever ends forgets what it wanted to write."""
         led = False
@@ -286,13 +288,19 @@ class Worker:
 
     async def _report(self) -> None:
         if self.judged is not None and self._reporter is not None:
-            age = self._reader.census_age
-            await self._reporter.report(self.judged.audit, self.judged.view, census_age=age)
+            await self._reporter.report(
+                self.judged.audit,
+                self.judged.view,
+                census_age=self._reader.census_age,
+                staging=self._rollouts.observed() if self._rollouts is not None else None,
+            )
 
     async def _publish(self, judged: Judged) -> None:
         first = self.judged is None
         self.judged = judged
         self._published()
+        if self._rollouts is not None:
+            self._rollouts.carry(plan_of(judged.snapshot.bench.appraisals, judged.view.budgets))
         self._metrics.judged(judged.audit, seconds=judged.seconds, at=time.time())
         if self.elector is not None and self.elector.leading():
             await self._report()
