@@ -158,5 +158,8 @@ def _configure_logging(log_format: str, level: str) -> None:
     logging.basicConfig(level=level.upper(), handlers=[handler])
     for noisy in ("kopf", "asyncio", "aiohttp"):
         logging.getLogger(noisy).setLevel(max(logging.WARNING, logging.getLogger().level))
+    # What ends the watches is told once, by controller.watching, and not with three stack traces.
+    for told in ("_core.reactor.orchestration", "_core.reactor.running", "_cogs.clients.watching"):
+        logging.getLogger(f"kopf.{told}").setLevel(logging.CRITICAL)
     if os.environ.get("WATCHBUDGET_DEBUG_WATCHES"):  # every event of every object, line by line
         logging.getLogger("kopf").setLevel(logging.DEBUG)

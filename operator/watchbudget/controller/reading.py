@@ -98,12 +98,16 @@ class _Aged:
             self.changes += 1
 
 
-async def relist(api: Api, store: Store) -> None:
+async def relist(api: Api, store: Store) -> bool:
     """Read everything that is watched in full, page by page, and put it in place of what is known.
+
+    Returns:
+        Whether the type WatchBudget is defined. Where it is not, nothing is governed.
 
     Raises:
         ClusterError: one of the lists cannot be read; those before it were taken.
     """
+    defined = True
     for kind in Kind:
         began = store.now()
         found: list[tuple[Key, Stored]] = []
@@ -112,8 +116,9 @@ async def relist(api: Api, store: Store) -> None:
         except NotFound:
             if kind is not Kind.BUDGET:
                 raise
-            found = []  # the definition was deleted: nothing is governed until it is back
+            defined, found = False, []
         store.replace(kind, found, began)
+    return defined
 
 
 class Reader:

@@ -27,6 +27,9 @@ LONGEST_PAUSE = 30.0
 FINE_AFTER = 60.0
 """Seconds after which a watch that ends counts as the first failure again."""
 
+FIRST_LIST = 30.0
+"""Seconds after a start in which objects that are listed are those of the first list."""
+
 log = logging.getLogger(__name__)
 
 
@@ -44,6 +47,9 @@ class Watching:
 
     Attributes:
         restarts: how often it had to be started again.
+        gaps: how often something may have been missed: by a restart, or because one watch was too far
+            behind and began with a list anew. kopf says nothing of what vanished meanwhile.
+        told: kinds of which anything was told since the last start: every kind of which there are objects.
     """
 
     def __init__(
@@ -60,14 +66,22 @@ class Watching:
             configuration: `kubernetes.aio`'s, with address and credentials.
             ended: called each time the watches ended by themselves: something may have been missed.
         """
-        self.restarts = 0
+        self.restarts = self.gaps = 0
+        self.told: set[Kind] = set()
         self._store = store
         self._configuration = configuration
         self._ended = ended
         self._stop = threading.Event()
-        self._again = threading.Event()
-        self._flag = threading.Event()
+        self._again = False
+        self._lock = threading.Lock()
+        self._halt: Callable[[], object] = _nothing
+        self._began = float("-inf")
         self._thread = threading.Thread(target=self._run, name="watching", daemon=True)
+
+    @property
+    def age(self) -> float:
+        """Seconds since their last start."""
+        return self._store.now() - self._began
 
     def start(self) -> None:
         """Start watching."""
@@ -75,47 +89,57 @@ class Watching:
 
     def restart(self) -> None:
         """End the watches and begin anew, because they seem to miss something."""
-        self._again.set()
-        self._flag.set()
+        with self._lock:
+            self._again = self._halt is not _nothing  # else they are about to start anyway
+            self._halt()
 
     def stop(self) -> None:
         """End the watches; returns when they have ended, or after a few seconds in any case."""
         self._stop.set()
-        self._flag.set()
-        self._thread.join(timeout=5)
+        with self._lock:
+            self._halt()
+        if self._thread.is_alive():
+            self._thread.join(timeout=5)
 
     def _run(self) -> None:
         failures = 0
         while not self._stop.is_set():
-            self._flag = threading.Event()
-            if self._stop.is_set():
-                return
-            began = self._store.now()
+            began = self._began = self._store.now()
+            self.told = set()
             reason = "they ended without an error"
             try:
-                asyncio.run(self._watch(self._flag))
-            except Exception as error:  # noqa: BLE001 - kopf ends by any error of any of its tasks
+                asyncio.run(self._watch())
+            except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - any error of any task
                 reason = f"{type(error).__name__}: {str(error)[:300]}"
             if self._stop.is_set():
                 return
-            if self._again.is_set():
-                self._again.clear()
+            if self._again:
                 continue
             failures = 1 if self._store.now() - began > FINE_AFTER else failures + 1
             pause = min(LONGEST_PAUSE, 2.0 ** min(failures, 10) / 2) * random.uniform(0.5, 1.0)  # noqa: S311
             log.warning("The watches ended (%s); they start again in %.1f s", reason, pause)
             self.restarts += 1
+            self.gaps += 1
             self._ended()
             self._stop.wait(pause)
 
-    async def _watch(self, flag: threading.Event) -> None:
-        await kopf.operator(
-            registry=self._registry(),
-            settings=_settings(),
-            clusterwide=True,
-            standalone=True,
-            stop_flag=flag,
+    async def _watch(self) -> None:
+        # Ended by cancelling, not by kopf's stop flag: after an error, whoever waits for that flag is not
+        # given up, and kopf would hang in its own end until the flag is raised.
+        loop = asyncio.get_running_loop()
+        running = asyncio.create_task(
+            kopf.operator(registry=self._registry(), settings=_settings(), clusterwide=True, standalone=True)
         )
+        with self._lock:
+            self._again = False
+            self._halt = lambda: loop.call_soon_threadsafe(running.cancel)
+            if self._stop.is_set():
+                running.cancel()
+        try:
+            await running
+        finally:
+            with self._lock:
+                self._halt = _nothing
 
     def _registry(self) -> kopf.OperatorRegistry:
         registry = kopf.OperatorRegistry()
@@ -142,11 +166,12 @@ class Watching:
         return registry
 
     def _register(self, registry: kopf.OperatorRegistry, kind: Kind, resource: tuple[str, str, str]) -> None:
-        store = self._store
-
         @kopf.on.event(*resource, registry=registry, id=f"tell-{resource[2]}")
         async def tell(event: Mapping[str, Any], **_: object) -> None:
-            store.tell(kind, event["object"], deleted=event["type"] == "DELETED")
+            self.told.add(kind)
+            if event["type"] is None and self.age > FIRST_LIST:  # listed anew
+                self.gaps += 1
+            self._store.tell(kind, event["object"], deleted=event["type"] == "DELETED")
 
 
 def _settings() -> kopf.OperatorSettings:
@@ -160,6 +185,11 @@ def _settings() -> kopf.OperatorSettings:
     settings.watching.reconnect_backoff = 1.0
     settings.queueing.idle_timeout = 0.5  # a task and a queue for each object live that long
     settings.networking.error_backoffs = (1, 2, 3)  # then it ends, and `_run` starts it again
+    settings.process.ultimate_exiting_timeout = None  # or an end that takes long kills the whole process
     # Where a foreign object carries the common name, kopf would take it off.
     settings.persistence.finalizer = "watchbudget.io/never-set"
     return settings
+
+
+def _nothing() -> None:
+    """Nothing runs that could be ended."""

@@ -22,6 +22,7 @@ from watchbudget.controller.metrics import OperatorMetrics
 from watchbudget.controller.plan import plan_of
 from watchbudget.controller.reading import Around, Reader
 from watchbudget.controller.reporting import Reporter
+from watchbudget.controller.resync import Resync
 from watchbudget.controller.reviews import Reviews
 from watchbudget.controller.rollouts import Rollouts
 from watchbudget.controller.secret_store import SecretStore
@@ -209,6 +210,7 @@ class Worker:
             report=self._reporter.staged,
         )
         judging = Judging(self.store, reader, Reviews(), open_api, self._publish)
+        resync = Resync(open_api, self.store, every=options.resync)
         watching = Watching(self.store, client.configuration, ended=judging.changed)
         jobs: dict[str, Callable[[], Awaitable[None]]] = {
             "lease": elector.run,
@@ -219,12 +221,12 @@ class Worker:
         }
         tasks = [asyncio.create_task(_keep(name, job)) for name, job in jobs.items()]
         try:
-            await self._fill(open_api, reader)
+            await self._fill(resync, open_api, reader)
             self._judging = judging
             watching.start()
             tasks += [
                 asyncio.create_task(_keep("judging", judging.run)),
-                asyncio.create_task(_keep("resync", lambda: self._resync(open_api, watching))),
+                asyncio.create_task(_keep("resync", lambda: resync.run(watching))),
                 asyncio.create_task(_keep("census", lambda: self._count(open_api, reader, judging))),
             ]
             await asyncio.gather(*tasks)
@@ -235,12 +237,12 @@ class Worker:
             await asyncio.shield(elector.release())
             await asyncio.to_thread(watching.stop)
 
-    async def _fill(self, open_api: Callable[[], Api], reader: Reader) -> None:
+    async def _fill(self, resync: Resync, open_api: Callable[[], Api], reader: Reader) -> None:
         """The first full list and count: before them there is nothing to judge by."""
         pause = 1.0
         while True:
             try:
-                await relist(open_api(), self.store)
+                await resync.fill()
                 await reader.read_census(open_api(), self.store.view())
             except ClusterError as error:
                 log.warning("The cluster cannot be read yet: %s", error)
