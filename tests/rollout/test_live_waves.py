@@ -9,7 +9,7 @@ import pytest
 
 from watchbudget.localcluster import LocalCluster
 from watchbudget.rollout.model import DaemonSetNumbers
-from watchbudget.rollout.roll import Roll, is_outdated, roll_of
+from watchbudget.rollout.roll import Roll, is_outdated, pods_of, pods_of_table, roll_of
 from watchbudget.rollout.waves import Wave, Waves
 
 NAMESPACE = "waves-test"
@@ -60,8 +60,10 @@ def until(done: Callable[[], object]) -> None:
 
 
 def read(cluster: LocalCluster, path: str) -> Roll:
-    items = [cluster.request("GET", where).json()["items"] for where in (f"{APPS}/controllerrevisions", PODS)]
-    roll = roll_of(cluster.request("GET", path).json(), *items)
+    raw = cluster.request("GET", path).json()
+    revisions = cluster.request("GET", f"{APPS}/controllerrevisions").json()["items"]
+    whole = pods_of(cluster.request("GET", PODS).json()["items"], raw["metadata"]["uid"])
+    roll = roll_of(raw, revisions, whole)
     assert roll is not None
     return roll
 
@@ -93,6 +95,9 @@ def test_pods_are_replaced_one_by_one_and_only_once(cluster: LocalCluster, daemo
     assert is_outdated(cluster.request("GET", daemon_set).json())
     roll = read(cluster, daemon_set)
     assert (old(roll), roll.desired, len({pod.node for pod in roll.pods})) == (3, 3, 3)
+
+    table = cluster.request("GET", PODS, headers={"Accept": "application/json;as=Table;v=v1;g=meta.k8s.io"})
+    assert pods_of_table(table.json(), roll.uid, {}) == roll.pods
 
     waves = Waves()
     (first,) = next_wave(waves, roll).delete

@@ -9,7 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from watchbudget.rollout.roll import DaemonPod, Roll, is_in_waves, is_outdated, roll_of
+from watchbudget.rollout.roll import (
+    DaemonPod,
+    Roll,
+    is_in_waves,
+    is_outdated,
+    pods_of,
+    pods_of_table,
+    roll_of,
+)
 
 
 def daemon_set(**changes: Any) -> dict[str, Any]:  # noqa: ANN401 - any field
@@ -61,6 +69,10 @@ def pod(uid: str = "p", node: str = "n1", **changes: Any) -> dict[str, Any]:  # 
 REVISIONS = [revision(1, "old"), revision(10, "new"), revision(9, "older"), revision(11, "x", owned("other"))]
 
 
+def read(raw: dict[str, Any], revisions: list[Any], pods: list[Any]) -> Roll | None:
+    return roll_of(raw, revisions, pods_of(pods, "ds"))
+
+
 def test_reads_what_waves_need():
     pods = [
         pod(),
@@ -69,7 +81,7 @@ def test_reads_what_waves_need():
         pod("orphan", ownerReferences=[]),
         pod("adopted by none", ownerReferences=owned(controller=False)),
     ]
-    assert roll_of(daemon_set(), REVISIONS, pods) == Roll(
+    assert read(daemon_set(), REVISIONS, pods) == Roll(
         key=("logging", "agent"),
         uid="ds",
         caught_up=True,
@@ -98,19 +110,19 @@ def test_reads_what_waves_need():
 def test_only_on_delete_and_only_with_the_annotation(changes: dict[str, Any]):
     assert is_in_waves(daemon_set())
     assert not is_in_waves(daemon_set(**changes))
-    assert roll_of(daemon_set(**changes), REVISIONS, [pod()]) is None
+    assert read(daemon_set(**changes), REVISIONS, [pod()]) is None
 
 
 @pytest.mark.parametrize("field", ["namespace", "name", "uid"])
 def test_what_has_no_identity_is_no_roll(field: str):
     for odd in (None, "", 5):
-        assert roll_of(daemon_set(**{f"metadata__{field}": odd}), REVISIONS, []) is None
+        assert read(daemon_set(**{f"metadata__{field}": odd}), REVISIONS, []) is None
 
 
 def test_caught_up_means_that_the_controller_has_seen_this_generation():
     for observed, caught_up in ((3, False), (4, True), (5, True), (None, False), ("4", False)):
         raw = daemon_set(status__observedGeneration=observed)
-        roll = roll_of(raw, REVISIONS, [])
+        roll = read(raw, REVISIONS, [])
         assert roll is not None
         assert roll.caught_up is caught_up
         assert is_outdated(raw) or caught_up
@@ -134,14 +146,14 @@ def test_outdated_as_its_controller_counts():
     ],
 )
 def test_old_as_the_daemonset_controller_sees_it(labels: dict[str, str], old: bool):
-    roll = roll_of(daemon_set(), REVISIONS, [pod(labels=labels)])
+    roll = read(daemon_set(), REVISIONS, [pod(labels=labels)])
     assert roll is not None
     assert roll.is_old(roll.pods[0]) is old
 
 
 def test_without_the_deprecated_generation_the_hash_alone_counts():
     raw = daemon_set(metadata__annotations={"watchbudget.io/rollout": "waves"})
-    roll = roll_of(raw, REVISIONS, [pod(labels={"controller-revision-hash": "old"})])
+    roll = read(raw, REVISIONS, [pod(labels={"controller-revision-hash": "old"})])
     assert roll is not None
     assert roll.is_old(roll.pods[0])
 
@@ -150,15 +162,45 @@ def test_without_the_deprecated_generation_the_hash_alone_counts():
     "status", [None, {}, {"conditions": None}, {"conditions": ["x"]}, {"conditions": [{}]}]
 )
 def test_a_pod_without_the_condition_is_not_ready(status: object):
-    roll = roll_of(daemon_set(), REVISIONS, [pod() | {"status": status}])
+    roll = read(daemon_set(), REVISIONS, [pod() | {"status": status}])
     assert roll is not None
     assert not roll.pods[0].ready
 
 
 def test_no_revision_of_its_own_is_none():
-    roll = roll_of(daemon_set(), [revision(3, "x", owned("other")), revision("y", "z", [])], [pod()])
+    roll = read(daemon_set(), [revision(3, "x", owned("other")), revision("y", "z", [])], [pod()])
     assert roll is not None
     assert roll.revision == ""
+
+
+def table(
+    *rows: tuple[dict[str, Any], list[object]], names: str = "Name Ready Status Node"
+) -> dict[str, Any]:
+    return {
+        "columnDefinitions": [{"name": name} for name in names.split()],
+        "rows": [{"object": {"metadata": raw["metadata"]}, "cells": cells} for raw, cells in rows],
+    }
+
+
+def test_a_table_tells_the_same():
+    going = pod("q", "n2", deletionTimestamp="2026-11-24T00:00:00Z")
+    starting = pod("r", "n3") | {"status": {}}
+    held = pod("s", "n4", labels={"watchbudget.io/start": "held"}) | {"status": {}}
+    page = table(
+        (pod(), ["x", "1/1", "Running", "n1"]),
+        (going, ["x", "1/1", "Terminating", "n2"]),
+        (starting, ["x", "0/1", "Running", "n3"]),
+        (held, ["x", "0/1", "SchedulingGated", "<none>"]),
+        (pod("another's", ownerReferences=owned("other")), ["x", "1/1", "Running", "n1"]),
+    )
+    whole = pods_of([pod(), going | {"status": {}}, starting, held], "ds")
+    assert pods_of_table(page, "ds", {"s": "n4"}) == whole
+
+
+def test_a_table_of_another_kind_is_none():
+    assert pods_of_table(table(names="Name Ready Status"), "ds", {}) is None
+    assert pods_of_table({}, "ds", {}) is None
+    assert pods_of_table(table((pod(), ["x"])), "ds", {}) == ()
 
 
 JUNK = st.recursive(
@@ -176,4 +218,7 @@ def test_no_junk_raises(raw: Any, one: Any, two: Any, part: str):  # noqa: ANN40
         is_in_waves(each if isinstance(each, dict) else {})
         is_outdated(each if isinstance(each, dict) else {})
     odd = pod(labels=one if isinstance(one, dict) else {}, ownerReferences=owned()) | {part: two}
-    assert roll_of(daemon_set(), [one, revision(two, "x")], [odd, one]) is not None
+    assert read(daemon_set(), [one, revision(two, "x")], [odd, one]) is not None
+    pods_of_table(table((odd, [one, two, raw, one]), (pod(), [raw, two, one, raw])), "ds", {})
+    pods_of_table({"columnDefinitions": one, "rows": two}, "ds", {})
+    pods_of_table(table() | {"rows": [one, {"object": two, "cells": raw}]}, "ds", {})

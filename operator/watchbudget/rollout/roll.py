@@ -6,7 +6,7 @@ waves only if its owner says so by annotation.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,13 +14,26 @@ from watchbudget.api.budget import GROUP
 from watchbudget.rollout.gate import LABEL, node_of
 from watchbudget.rollout.model import Key
 
-__all__ = ["ROLLOUT", "WAVES", "DaemonPod", "Roll", "is_in_waves", "is_outdated", "roll_of"]
+__all__ = [
+    "ROLLOUT",
+    "WAVES",
+    "DaemonPod",
+    "Roll",
+    "is_in_waves",
+    "is_outdated",
+    "pods_of",
+    "pods_of_table",
+    "roll_of",
+]
 
 ROLLOUT = f"{GROUP}/rollout"
 """Annotation of a DaemonSet."""
 
 WAVES = "waves"
 """Its only value."""
+
+_NONE = "<none>"
+"""What a table has for the node of a pod that is on none."""
 
 _HASH = "controller-revision-hash"
 _GENERATION = "pod-template-generation"
@@ -102,31 +115,84 @@ def is_outdated(raw: Mapping[str, Any]) -> bool:
 
 
 def roll_of(
-    raw: Mapping[str, Any], revisions: Iterable[Mapping[str, Any]], pods: Iterable[Mapping[str, Any]]
+    raw: Mapping[str, Any], revisions: Iterable[Mapping[str, Any]], pods: Iterable[DaemonPod]
 ) -> Roll | None:
     """A DaemonSet that is rolled in waves.
 
     Args:
         raw: the DaemonSet.
         revisions: ControllerRevisions of its namespace; those of others are passed over.
-        pods: of its namespace, whole objects; those of others are passed over.
+        pods: its own, as `pods_of` or `pods_of_table` gives them.
 
     Returns:
         None where it is not rolled in waves, or is no usable object.
     """
     metadata = _mapping(raw, "metadata")
-    namespace, name, uid = (metadata.get(field) for field in ("namespace", "name", "uid"))
-    if not is_in_waves(raw) or not all(isinstance(part, str) and part for part in (namespace, name, uid)):
+    namespace, name, uid = (_text(metadata, field) for field in ("namespace", "name", "uid"))
+    if not (is_in_waves(raw) and namespace and name and uid):
         return None
     return Roll(
-        key=(str(namespace), str(name)),
-        uid=str(uid),
+        key=(namespace, name),
+        uid=uid,
         caught_up=_caught_up(raw),
         desired=_number(_mapping(raw, "status"), "desiredNumberScheduled"),
-        revision=_newest(revision for revision in revisions if _is_owned(revision, str(uid))),
+        revision=_newest(revision for revision in revisions if _is_owned(revision, uid)),
         generation=_text(_mapping(metadata, "annotations"), _TEMPLATE_GENERATION),
-        pods=tuple(_pod(pod) for pod in pods if _is_owned(pod, str(uid)) and _uid(pod)),
+        pods=tuple(pods),
     )
+
+
+def pods_of(raws: Iterable[Mapping[str, Any]], owner: str) -> tuple[DaemonPod, ...]:
+    """The pods of a DaemonSet among whole objects.
+
+    Args:
+        raws: pods.
+        owner: uid of the DaemonSet.
+    """
+    return tuple(
+        _pod(_mapping(raw, "metadata"), node_of(raw) or "", ready=_is_ready(_mapping(raw, "status")))
+        for raw in raws
+        if _is_owned(raw, owner) and _uid(raw)
+    )
+
+
+def pods_of_table(
+    table: Mapping[str, Any], owner: str, nodes: Mapping[str, str]
+) -> tuple[DaemonPod, ...] | None:
+    """The pods of a DaemonSet in a page of a table, as the API server makes it for kubectl.
+
+    That is a fraction of the objects' size. It must have the objects' metadata (`includeObject=Metadata`,
+    the default).
+
+    Args:
+        table: the page.
+        owner: uid of the DaemonSet.
+        nodes: by uid of pod: which node those are for that are on none yet. The table does not have it.
+
+    Returns:
+        None where the table has other columns than it should.
+    """
+    names = [_text(column, "name") for column in _mappings(table, "columnDefinitions")]
+    if not {"Ready", "Status", "Node"} <= set(names):
+        return None
+    ready, status, node = (names.index(name) for name in ("Ready", "Status", "Node"))
+    pods = []
+    for row in _mappings(table, "rows"):
+        raw, cells = _mapping(row, "object"), row.get("cells")
+        if (
+            not _is_owned(raw, owner)
+            or not _uid(raw)
+            or not isinstance(cells, list)
+            or len(cells) != len(names)
+        ):
+            continue
+        running, _, of = str(cells[ready]).partition("/")
+        on = (
+            cells[node] if isinstance(cells[node], str) and cells[node] != _NONE else nodes.get(_uid(raw), "")
+        )
+        up = cells[status] == "Running" and running == of
+        pods.append(_pod(_mapping(raw, "metadata"), on, ready=up))
+    return tuple(pods)
 
 
 def _newest(revisions: Iterable[Mapping[str, Any]]) -> str:
@@ -134,35 +200,30 @@ def _newest(revisions: Iterable[Mapping[str, Any]]) -> str:
     return _text(_mapping(_mapping(newest, "metadata"), "labels"), _HASH)
 
 
-def _pod(raw: Mapping[str, Any]) -> DaemonPod:
-    metadata = _mapping(raw, "metadata")
+def _pod(metadata: Mapping[str, Any], node: str, *, ready: bool) -> DaemonPod:
     labels = _mapping(metadata, "labels")
     return DaemonPod(
-        uid=_uid(raw),
+        uid=_text(metadata, "uid"),
         name=_text(metadata, "name"),
-        node=node_of(raw) or "",
+        node=node,
         revision=_text(labels, _HASH),
         generation=_text(labels, _GENERATION),
-        ready=_is_ready(_mapping(raw, "status")),
+        ready=ready,
         deleting=bool(metadata.get("deletionTimestamp")),
         label=_text(labels, LABEL),
     )
 
 
 def _is_ready(status: Mapping[str, Any]) -> bool:
-    conditions = status.get("conditions")
-    return isinstance(conditions, list) and any(
-        isinstance(each, dict) and each.get("type") == "Ready" and each.get("status") == "True"
-        for each in conditions
+    return any(
+        each.get("type") == "Ready" and each.get("status") == "True"
+        for each in _mappings(status, "conditions")
     )
 
 
 def _is_owned(raw: Mapping[str, Any], uid: str) -> bool:
-    owners = _mapping(raw, "metadata").get("ownerReferences")
-    return isinstance(owners, list) and any(
-        isinstance(owner, dict) and owner.get("controller") is True and owner.get("uid") == uid
-        for owner in owners
-    )
+    owners = _mappings(_mapping(raw, "metadata"), "ownerReferences")
+    return any(owner.get("controller") is True and owner.get("uid") == uid for owner in owners)
 
 
 def _caught_up(raw: Mapping[str, Any]) -> bool:
@@ -187,3 +248,8 @@ def _number(raw: Mapping[str, Any], field: str) -> int:
 def _mapping(raw: Mapping[str, Any], field: str) -> Mapping[str, Any]:
     value = raw.get(field) if isinstance(raw, dict) else None
     return value if isinstance(value, dict) else {}
+
+
+def _mappings(raw: Mapping[str, Any], field: str) -> Iterator[Mapping[str, Any]]:
+    value = raw.get(field)
+    return (item for item in value if isinstance(item, dict)) if isinstance(value, list) else iter(())
