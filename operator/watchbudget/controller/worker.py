@@ -213,7 +213,7 @@ class Worker:
         resync = Resync(open_api, self.store, every=options.resync)
         watching = Watching(self.store, client.configuration, ended=judging.changed)
         jobs: dict[str, Callable[[], Awaitable[None]]] = {
-            "lease": elector.run,
+            "lease": lambda: self._lead(elector),
             "certificates": lambda: self._keep_certificates(transport, elector),
             "reporting": self._reporter.run,
             "starts": self._rollouts.run,
@@ -270,6 +270,12 @@ class Worker:
         hosts = service_hosts(NAME, options.namespace, options.serve_as)
         store = SecretStore(transport, options.namespace, SECRET, hosts, may_write=elector.leading)
         await serving.keep_from_secret(store, transport, elector.leading, self._load)
+
+    async def _lead(self, elector: Elector) -> None:
+        """Take part in the election as soon as the pods that wait are known."""
+        while not self._starts_are_looked_after():
+            await asyncio.sleep(0.05)
+        await elector.run()
 
     def _starts_are_looked_after(self) -> bool:
         """Whether this replica may lead: who leads must be able to let go of what is held."""
