@@ -8,8 +8,7 @@ times that, and which of them an agent asks for is seldom known. So they are a f
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from fractions import Fraction
-from math import ceil
+from decimal import Decimal
 
 from watchbudget.api.resources import GroupResource
 from watchbudget.cost.calibration import Calibration
@@ -79,7 +78,7 @@ def _line(
     row, assumed = calibration.for_stack(demand.stack)
     watchers = max(1, demand.watchers_per_pod)
     objects, stored = max(0, known.objects), max(0, known.stored_bytes)
-    cache = watchers * (objects * row.overhead_bytes + ceil(Fraction(row.factor) * stored))
+    cache = watchers * (objects * row.overhead_bytes + _times(row.factor, stored))
     return Line(
         resource=demand.resource,
         certain=certain,
@@ -87,7 +86,7 @@ def _line(
         objects=objects,
         stored_bytes=stored,
         cache_bytes=cache,
-        peak_bytes=ceil(Fraction(row.relist_peak) * cache),
+        peak_bytes=_times(row.relist_peak, cache),
         list_bytes=watchers * stored,
         seats=watchers * seats_of_list(objects, stored, server_version),
         calibration=row.id,
@@ -96,6 +95,12 @@ def _line(
         container=demand.agent.container if demand.agent else None,
         base_bytes=row.base_bytes,
     )
+
+
+def _times(factor: Decimal, size: int) -> int:
+    """The product, rounded up, and exact for integers of any size."""
+    numerator, denominator = factor.as_integer_ratio()
+    return -(-size * numerator // denominator)
 
 
 def _base(lines: list[Line]) -> int:

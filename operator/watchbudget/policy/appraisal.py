@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from watchbudget.api.budget import WatchBudget, WatchBudgetSpec
@@ -50,6 +50,21 @@ class Appraisal:
     problems: tuple[Problem, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class _Terms:
+    """All by which budgets differ in what counts as a watch."""
+
+    resources: frozenset[GroupResource]
+    minimum: Evidence
+    trusted: bool
+
+
+def _terms_of(budget: WatchBudget) -> _Terms:
+    enforcement = budget.spec.enforcement
+    minimum = Evidence.parse(enforcement.minimum_evidence)
+    return _Terms(frozenset(budget.spec.watched()), minimum, enforcement.trust_declarations)
+
+
 class Appraiser:
     """Prices DaemonSets of one fleet for a set of budgets. What they share is looked up once."""
 
@@ -58,6 +73,7 @@ class Appraiser:
     ) -> None:
         self._fleet = replace(fleet, daemon_sets=(), problems=(), budget_documents=())
         self._budgets = tuple(budgets)
+        self._terms = tuple(map(_terms_of, self._budgets))
         self._catalogue = catalogue
         self._calibration = calibration
         self._authorizer = Authorizer.of(fleet)
@@ -81,13 +97,13 @@ class Appraiser:
         grants = grants_of(daemon_set, self._fleet, self._authorizer, self._resources)
         nodes = self._fleet.nodes if daemon_set.nodes is None else daemon_set.nodes
         governing = [
-            (index, budget)
+            index
             for index, budget in enumerate(self._budgets)
             if governs(budget, daemon_set, self._fleet.namespace_labels)
         ]
         by_trust = {
             trust: self._demands(daemon_set, identity, grants, trusted=trust)
-            for trust in {budget.spec.enforcement.trust_declarations for _, budget in governing} or {False}
+            for trust in {self._terms[index].trusted for index in governing} or {False}
         }
         demands = by_trust[min(by_trust)]
         return Appraisal(
@@ -99,10 +115,7 @@ class Appraiser:
                 daemon_set, self._limit_ranges.get(daemon_set.namespace, ()), _watching_container(demands)
             ),
             bill=bill_of(demands, self._fleet.census, nodes, self._calibration),
-            cases=tuple(
-                self._case(index, budget, by_trust[budget.spec.enforcement.trust_declarations], grants, nodes)
-                for index, budget in governing
-            ),
+            cases=tuple(self._cases(governing, by_trust, grants, nodes)),
             problems=declarations_of(daemon_set, self._resources)[1],
         )
 
@@ -120,24 +133,27 @@ class Appraiser:
             trust_declarations=trusted,
         )
 
-    def _case(
+    def _cases(
         self,
-        index: int,
-        budget: WatchBudget,
-        demands: tuple[Demand, ...],
+        governing: Iterable[int],
+        by_trust: Mapping[bool, tuple[Demand, ...]],
         grants: tuple[Grant, ...],
         nodes: int,
-    ) -> Case:
-        priced = frozenset(budget.spec.watched())
-        watched, bill = bill_under(
-            (demand for demand in demands if demand.resource in priced),
-            grants,
-            Evidence.parse(budget.spec.enforcement.minimum_evidence),
-            self._fleet.census,
-            nodes,
-            self._calibration,
-        )
-        return Case(index, watched, bill)
+    ) -> Iterator[Case]:
+        """One case for each budget. Those that count alike share watches and bill."""
+        priced: dict[_Terms, tuple[tuple[Demand, ...], Bill]] = {}
+        for index in governing:
+            terms = self._terms[index]
+            if terms not in priced:
+                priced[terms] = bill_under(
+                    (demand for demand in by_trust[terms.trusted] if demand.resource in terms.resources),
+                    grants,
+                    terms.minimum,
+                    self._fleet.census,
+                    nodes,
+                    self._calibration,
+                )
+            yield Case(index, *priced[terms])
 
 
 def _said(budgets: Iterable[WatchBudget]) -> list[tuple[str, WatchBudgetSpec]]:

@@ -162,8 +162,9 @@ class Judge:
         """The sums that per-node and total limits are held against, one for each budget in order."""
         shares: list[list[tuple[tuple[str, str], Share]]] = [[] for _ in self.budgets]
         for appraisal in appraisals:
+            key = appraisal.daemon_set.key
             for case in appraisal.cases:
-                shares[case.index].append((appraisal.daemon_set.key, _share(appraisal, case.bill)))
+                shares[case.index].append((key, _share(appraisal, case.bill)))
         return tuple(map(Ledger.of, shares))
 
     def judgement(self, appraisal: Appraisal, ledgers: Sequence[Ledger]) -> Judgement:

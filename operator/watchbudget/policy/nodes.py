@@ -61,16 +61,21 @@ class Ledger:
     def of(cls, shares: Iterable[tuple[Key, Share]]) -> Ledger:
         """Enter shares; of two manifests of one name both count."""
         by_key: dict[Key, list[Share]] = {}
+        selective: list[Share] = []
+        total = everywhere = 0
         for key, share in shares:
             by_key.setdefault(key, []).append(share)
-        every = [share for found in by_key.values() for share in found]
-        values = _added({}, _values(every, 1))
+            total += share.total
+            everywhere += share.everywhere
+            if share.node_selector:
+                selective.append(share)
+        values = _added({}, _values(selective, 1))
         return cls(
-            total=sum(share.total for share in every),
+            total=total,
             _shares=by_key,
             _values=values,
-            _by_label=_added({}, _sums(every, values, 1)),
-            _everywhere=sum(share.everywhere for share in every),
+            _by_label=_added({}, _sums(selective, values, 1)),
+            _everywhere=everywhere,
         )
 
     @property
