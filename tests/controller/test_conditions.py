@@ -133,7 +133,7 @@ def test_fresh_whatever_the_age_says_the_same():
     claims = {census_fresh(BOTH, CENSUS, age, 900) for age in (0.0, 10.0, 900.0)}
     (claim,) = claims
     assert told(claim) == ("True", "Read")
-    assert claim.message == "The API server was lately asked for the number of namespaces and networkpolicies"
+    assert claim.message == "The counts of namespaces and networkpolicies are recent"
 
 
 def test_stale_says_since_when_and_the_same_for_ever():

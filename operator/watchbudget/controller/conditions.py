@@ -181,8 +181,10 @@ def census_fresh(
         )
     sizes = [entry.resource for entry in entries if entry.bytes_assumed]
     if sizes:
-        return Claim("True", "SizeAssumed", f"Counted lately, but the size of {names(sizes)} is assumed")
-    return Claim("True", "Read", f"The API server was lately asked for the number of {names(resources)}")
+        return Claim(
+            "True", "SizeAssumed", f"The counts are recent, but the size of {names(sizes)} is assumed"
+        )
+    return Claim("True", "Read", f"The counts of {names(resources)} are recent")
 
 
 def _without(resources: Iterable[GroupResource], known: Iterable[GroupResource]) -> list[GroupResource]:
