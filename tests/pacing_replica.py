@@ -22,6 +22,8 @@ from watchbudget.rollout.model import Ceiling, Terms
 
 DURATIONS = Durations(lease=3, renew=2, retry=0.4)
 LEASE = "pacing"
+CAP = 6
+"""Nodes that may be without a ready pod in waves."""
 
 
 def plan_from(text: str) -> Plan:
@@ -30,7 +32,8 @@ def plan_from(text: str) -> Plan:
         tuple(name.split("/")): Terms(**{**its, "budgets": tuple(its["budgets"])})
         for name, its in raw["terms"].items()
     }
-    return Plan(terms=terms, ceilings={name: Ceiling(**its) for name, its in raw["ceilings"].items()})
+    ceilings = {name: Ceiling(**its) for name, its in raw["ceilings"].items()}
+    return Plan(terms=terms, ceilings=ceilings, caps=dict.fromkeys(terms, CAP))
 
 
 def tell(regarding: ObjectRef, kind: str, reason: str, note: str, action: str) -> None:

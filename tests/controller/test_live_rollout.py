@@ -17,9 +17,11 @@ from typing import Any
 import pytest
 
 from live_cluster import AUDITORS, make_auditor
+from pacing_replica import CAP
 from watchbudget.controller.looked import RESUMED
 from watchbudget.localcluster import LocalCluster
 from watchbudget.rollout.gate import GATE, LABEL, PAUSED
+from watchbudget.rollout.roll import ROLLOUT
 
 REPLICA = Path(__file__).parents[1] / "pacing_replica.py"
 NODES = 40
@@ -127,6 +129,11 @@ def pods(cluster: LocalCluster, selector: str = LABEL) -> list[dict[str, Any]]:
     path = f"/api/v1/namespaces/{NAMESPACE}/pods?labelSelector={selector}"
     items: list[dict[str, Any]] = cluster.request("GET", path).json()["items"]
     return items
+
+
+def is_ready(pod: dict[str, Any]) -> bool:
+    conditions = pod["status"].get("conditions", [])
+    return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
 
 
 def ready(cluster: LocalCluster, name: str) -> int:
@@ -289,6 +296,41 @@ def test_a_pause_by_annotation_holds_until_it_is_taken_away(
     many.kubectl("annotate", "daemonset", "agent", "-n", NAMESPACE, f"{PAUSED}-")
     until(lambda: ready(many, "agent") == NODES and not pods(many), "it goes on")
     assert [reason for reason, _ in replicas.told("one")] == ["StartsPaused", "StartsResumed"]
+
+
+def test_old_pods_are_replaced_in_waves_where_their_owner_says_so(
+    many: LocalCluster, replicas: Replicas, begun: dt.datetime
+):
+    create(many, daemon_set("agent", strategy={"type": "OnDelete"}))
+    until(lambda: len(pods(many)) == NODES, "all pods are born")
+    its = terms("agent")
+    its[f"{NAMESPACE}/agent"]["waves"] = True
+    replicas.start("one", its)
+    until(lambda: ready(many, "agent") == NODES and not pods(many), "all are installed")
+
+    old = {pod["metadata"]["uid"] for pod in pods(many, "app=agent")}
+    change = {"spec": {"template": {"metadata": {"annotations": SOON}}}}
+    many.kubectl("patch", "daemonset", "agent", "-n", NAMESPACE, "-p", json.dumps(change))
+    time.sleep(3)
+    assert {pod["metadata"]["uid"] for pod in pods(many, "app=agent")} == old  # somebody else deletes
+
+    many.kubectl("annotate", "daemonset", "agent", "-n", NAMESPACE, f"{ROLLOUT}=waves")
+    fewest = NODES
+
+    def replaced() -> bool:
+        nonlocal fewest
+        there = pods(many, "app=agent")
+        running = [pod for pod in there if is_ready(pod)]
+        fewest = min(fewest, len(running))
+        return len(running) == NODES and not old & {pod["metadata"]["uid"] for pod in running}
+
+    until(replaced, "all are replaced", seconds=120)
+    until(lambda: not pods(many), "no label is left")
+    assert NODES - CAP <= fewest < NODES
+    deleted = [name for user, verb, name, _ in answered(many, begun) if (user, verb) == (USER, "delete")]
+    assert len(deleted) == len(set(deleted)) == NODES
+    assert most_in_flight(many, begun) <= CEILING["max_starts"]
+    assert replicas.told("one") == []
 
 
 def test_what_is_deleted_while_it_is_held_is_no_matter(

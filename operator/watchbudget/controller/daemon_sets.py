@@ -14,10 +14,13 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from watchbudget.controller.listing import WatchTransport, list_pages
+from watchbudget.controller.listing import TABLE, WatchTransport, list_pages
 from watchbudget.controller.looked import Looked, read_looked
+from watchbudget.controller.pods import Pods
+from watchbudget.controller.roll_reading import read_roll
 from watchbudget.controller.wire import WireError, explain
 from watchbudget.rollout.model import Key
+from watchbudget.rollout.roll import Roll, is_in_waves, is_outdated
 
 __all__ = ["DaemonSets"]
 
@@ -30,12 +33,14 @@ IDLE_SECONDS = 30.0
 RETRY_SECONDS = 10.0
 """After one that failed."""
 
+SHORTEST_SECONDS, SHARE = 1.0, 0.1
+"""From one look at all pods of a DaemonSet to the next: short for small ones, but no more than a tenth of
+the time is spent on it, here and in the API server."""
+
 AT_ONCE = 5
 """Looks under way at once: few, so that the reading of many DaemonSets is spread out."""
 
 TIMEOUT = 10.0
-_TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io"
-"""As `kubectl get pods -o wide` asks for it: some hundred bytes for each pod. Metadata alone has no node."""
 
 log = logging.getLogger(__name__)
 
@@ -45,11 +50,13 @@ class DaemonSets:
 
     Attributes:
         looked: by key; none for those not wanted, not found or not looked at yet.
+        rolls: of those that are rolled in waves and have old pods, those pods too.
     """
 
     def __init__(
         self,
         transport: WatchTransport,
+        pods: Pods,
         changed: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -57,10 +64,13 @@ class DaemonSets:
 
         Args:
             transport: to the API server.
+            pods: know the nodes of those that are on none yet.
             changed: called when a look showed something else than the one before.
             clock: seconds that only ever grow.
         """
+        self._pods = pods
         self.looked: dict[Key, Looked] = {}
+        self.rolls: dict[Key, Roll] = {}
         self._transport, self._changed, self._clock = transport, changed, clock
         self._due: dict[Key, float] = {}
         self._busy: frozenset[Key] = frozenset()
@@ -78,7 +88,7 @@ class DaemonSets:
         wanted = self._busy.union(idle)
         for key in [key for key in self._due if key not in wanted]:
             del self._due[key]
-            self.looked.pop(key, None)
+            self._forget(key)
         for key in wanted:
             if key not in self._due:
                 self._due[key] = now
@@ -101,6 +111,12 @@ class DaemonSets:
                     await self._wake.wait()
             except TimeoutError:
                 continue
+
+    def again(self, key: Key) -> None:
+        """Something about this one has changed: look at it next."""
+        if key in self._due:
+            self._due[key] = self._clock()
+            self._wake.set()
 
     async def look(self) -> None:
         """Look at all that are due."""
@@ -132,7 +148,7 @@ class DaemonSets:
             raise WireError(explain("GET", path, reply))
         found = next(iter(_mappings(reply.body, "items")), None)
         if found is None:  # its pods go, or are let go after `maxHold`
-            self.looked.pop(key, None)
+            self._forget(key)
             return IDLE_SECONDS
         looked = read_looked(found)
         if looked.surges and looked.selector and key in self._busy:
@@ -140,14 +156,32 @@ class DaemonSets:
         if key in self._due and self.looked.get(key) != looked:
             self.looked[key] = looked
             self._changed()
+        if is_in_waves(found) and is_outdated(found):
+            return await self._look_at_pods(key, found, looked.selector)
+        if self.rolls.pop(key, None) is not None:
+            self._changed()
         return LOOK_SECONDS if key in self._busy or looked.behind else IDLE_SECONDS
+
+    async def _look_at_pods(self, key: Key, raw: Mapping[str, Any], selector: str) -> float:
+        """All pods of one that is rolled in waves; return the seconds until the next look."""
+        began = self._clock()
+        nodes = {pod.start.uid: pod.start.node for pod in self._pods.all() if pod.start.daemon_set == key}
+        roll = await read_roll(self._transport, raw, selector, nodes)
+        if roll is not None and key in self._due:
+            self.rolls[key] = roll
+            self._changed()
+        return max(SHORTEST_SECONDS, (self._clock() - began) / SHARE)
+
+    def _forget(self, key: Key) -> None:
+        self.looked.pop(key, None)
+        self.rolls.pop(key, None)
 
     async def _copies(self, namespace: str, selector: str) -> frozenset[str] | None:
         """Nodes with a ready pod, from the table that the server makes for kubectl."""
         path = f"/api/v1/namespaces/{quote(namespace)}/pods"
         query = {"labelSelector": selector, "includeObject": "None"}
         nodes: set[str] = set()
-        async for page in list_pages(self._transport, path, query, accept=_TABLE):
+        async for page in list_pages(self._transport, path, query, accept=TABLE):
             names = [column.get("name") for column in _mappings(page, "columnDefinitions")]
             if not {"Ready", "Status", "Node"} <= set(names):
                 return None

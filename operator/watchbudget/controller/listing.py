@@ -8,13 +8,18 @@ from urllib.parse import urlencode
 
 from watchbudget.controller.wire import JSON, Reply, Transport, WireError, explain
 
-__all__ = ["WatchTransport", "list_pages"]
+__all__ = ["TABLE", "WatchTransport", "list_pages"]
 
 PAGE = 250
 """Objects in a page. A page is decoded in one go, and nothing else runs meanwhile: 250 pods are some 2 MB."""
 
 LIST_SECONDS = 60.0
 """For one page; the server gives up after that time by itself (`--request-timeout`)."""
+
+
+TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io"
+"""A list as kubectl gets it, its columns made by the server: a fraction of the objects. Of pods it has nodes
+and readiness, which metadata alone has not."""
 
 
 class WatchTransport(Transport, Protocol):

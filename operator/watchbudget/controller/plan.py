@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from watchbudget.api.budget import WatchBudget
 from watchbudget.inventory.fleet import DaemonSet
 from watchbudget.policy.appraisal import Appraisal
+from watchbudget.rollout.cap import caps_of, tightest
 from watchbudget.rollout.gate import ceilings_of, paused_of, terms_of
 from watchbudget.rollout.model import Ceiling, Key, Terms
 from watchbudget.rollout.roll import ROLLOUT, WAVES
@@ -22,12 +23,14 @@ class Plan:
     Attributes:
         terms: of every DaemonSet that was judged, also of those that nothing gates.
         ceilings: by budget.
+        caps: of DaemonSets that are rolled in waves: how many nodes may be without a ready pod of it.
         uids: of budgets, for events about them.
         begun: since when DaemonSets roll, as their budgets' status has it: known again after a restart.
     """
 
     terms: Mapping[Key, Terms] = field(default_factory=dict)
     ceilings: Mapping[str, Ceiling] = field(default_factory=dict)
+    caps: Mapping[Key, int] = field(default_factory=dict)
     uids: Mapping[str, str] = field(default_factory=dict)
     begun: Mapping[Key, str] = field(default_factory=dict)
 
@@ -39,14 +42,19 @@ def plan_of(appraisals: Iterable[Appraisal], budgets: Sequence[WatchBudget]) -> 
         appraisals: of all DaemonSets.
         budgets: all of them, in the order of the appraisals.
     """
-    terms = {}
+    terms, caps = {}, {}
     for appraisal in appraisals:
         item = appraisal.daemon_set
-        terms[item.key] = replace(terms_of(appraisal, budgets), waves=_wants_waves(item))
+        waves = _wants_waves(item)
+        terms[item.key] = replace(terms_of(appraisal, budgets), waves=waves)
+        cap = tightest(caps_of(appraisal, budgets)) if waves else None
+        if cap is not None:
+            caps[item.key] = cap.starts
     said = ((budget.name, _paused(budget)) for budget in budgets)
     return Plan(
         terms=terms,
         ceilings=ceilings_of(budgets, {name: why for name, why in said if why is not None}),
+        caps=caps,
         uids={budget.name: budget.metadata.uid or "" for budget in budgets},
         begun={
             (each.namespace, each.name): each.started_at

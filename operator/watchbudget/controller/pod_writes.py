@@ -136,11 +136,11 @@ class PodWrites:
         patch = free_patch(pod.start.uid, pod.gate)
         self._begin(pod.start.uid, "let go", lambda: self._patch(pod, patch, self._unfenced))
 
-    def delete(self, namespace: str, name: str, uid: str) -> None:
-        """Delete an old pod, and no other that may have taken its name."""
+    def delete(self, namespace: str, name: str, uid: str, done: Callable[[], None] = lambda: None) -> None:
+        """Delete an old pod, no other that may have its name by then; `done` is called if that was taken."""
         path = pod_path(namespace, name)
         body = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"uid": uid}}
-        self._begin(uid, "delete", lambda: self._behind_fence("DELETE", path, body, JSON))
+        self._begin(uid, "delete", lambda: self._behind_fence("DELETE", path, body, JSON), done)
 
     async def settled(self) -> None:
         """Return when no write is under way."""
@@ -154,14 +154,22 @@ class PodWrites:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _begin(self, uid: str, what: str, write: Callable[[], Awaitable[Reply]]) -> None:
+    def _begin(
+        self,
+        uid: str,
+        what: str,
+        write: Callable[[], Awaitable[Reply]],
+        done: Callable[[], None] = lambda: None,
+    ) -> None:
         now = self._clock()
         if uid in self._under_way or now < self._done.get((uid, what), now):
             return
         self._done = {each: until for each, until in self._done.items() if until > now}
-        self._under_way[uid] = asyncio.create_task(self._carry_out(uid, what, write))
+        self._under_way[uid] = asyncio.create_task(self._carry_out(uid, what, write, done))
 
-    async def _carry_out(self, uid: str, what: str, write: Callable[[], Awaitable[Reply]]) -> None:
+    async def _carry_out(
+        self, uid: str, what: str, write: Callable[[], Awaitable[Reply]], done: Callable[[], None]
+    ) -> None:
         try:
             reply = await write()
         except NotLeading:
@@ -177,6 +185,7 @@ class PodWrites:
                 self.written.done += 1
                 self._done[uid, what] = self._clock() + NOT_AGAIN
                 self._problem = ""
+                done()
             elif reply.status == 429:
                 self.written.refused += 1
                 self._failed(what, "refused by priority and fairness (HTTP 429)")

@@ -23,6 +23,7 @@ from watchbudget.controller.progress import Rolling
 from watchbudget.controller.staging import staging_of
 from watchbudget.controller.start_news import StartNews
 from watchbudget.controller.status import Staging
+from watchbudget.controller.waving import Waving, without_reserved
 from watchbudget.controller.wire import Transport
 from watchbudget.rollout.letgo import PER_SECOND
 from watchbudget.rollout.model import Ceiling, Key, Pass, Phase, Signals, Terms
@@ -91,11 +92,12 @@ class Rollouts:
         self._leadership, self._news, self._report, self._clock = leadership, news, report, clock
         self._pacer = Pacer(max_starts)
         self._plan = Plan()
-        self._daemon_sets = DaemonSets(transport, self.wake, clock)
+        self._daemon_sets = DaemonSets(transport, self.pods, self.wake, clock)
         self._probe = ApiProbe(
             probe_transport, probe_path, busy=lambda: self._busy, heard=self.wake, clock=clock
         )
         self._rolling = Rolling()
+        self._waving = self._new_waving()
         self._busy = False
         self._wake = asyncio.Event()
         self._last_pass: float | None = None
@@ -169,11 +171,17 @@ class Rollouts:
         if any(pod.gate is not None for pod in pods) and self._daemon_sets.looked:
             self.pods.mark(self._vacant)
             pods = self.pods.all()
-        starts = [pod.start for pod in pods]
         terms = self._terms(plan) if leading else plan.terms
+        starts = [pod.start for pod in pods]
+        if leading:
+            rolls, stopped = self._daemon_sets.rolls, self.last.pauses
+            starts = self._waving.starts(now, rolls, pods, plan, stopped)
         heard, (refused, timeouts) = self._probe.signals(), self.writes.written.take()
         signals = Signals(heard.latency, heard.refused + refused, heard.timeouts + timeouts)
         result = self._pacer.turn(now, starts, terms, plan.ceilings, signals, leading=leading)
+        if leading:
+            self._waving.delete(now, result, plan)
+            result = without_reserved(result)
         by_uid = {pod.start.uid: pod for pod in pods}
         self._carry_out(result, by_uid, leading=leading)
         before, self.last = self.last, result
@@ -186,7 +194,8 @@ class Rollouts:
             for uid in result.release:
                 self.writes.release(pods[uid])
             for uid in result.end:
-                self.writes.end(pods[uid])
+                if uid in pods:  # not one that is reserved for a pod yet to be born
+                    self.writes.end(pods[uid])
         for freed in result.let_go:
             self.writes.let_go(pods[freed.uid])
         if result.let_go:
@@ -241,11 +250,19 @@ class Rollouts:
         self.wake()
 
     def _resign(self) -> None:
+        if self._taken_over:
+            self._waving = self._new_waving()
         self._taken_over = False
         self._reported = {}
         if self._taking_over is not None:
             self._taking_over.cancel()
             self._taking_over = None
+
+    def _new_waving(self) -> Waving:
+        def deleted(_: Key) -> None:
+            self.wake()
+
+        return Waving(self.writes, deleted, self._clock)
 
     def _let_go_without_pacer(self) -> None:
         """Never strand, not even by a fault of ours in the pacer: after a while the oldest go."""
