@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,6 +26,7 @@ from watchbudget.inventory.fleet import DaemonSet, Fleet
 from watchbudget.localcluster import LocalCluster
 from watchbudget.policy.judge import Judge
 
+DOCS = Path(__file__).parents[2] / "docs" / "rollouts.md"
 NAMESPACE = "rollout-admission-test"
 KEPT = "watchbudget.io/max-unavailable"
 HELD = "watchbudget.io/start=held"
@@ -184,6 +189,21 @@ def test_pods_of_a_governed_daemonset_are_held_until_they_are_released(cluster: 
     release(cluster, held[0])
     until(lambda: running(cluster, "watchbudget.io/start=permitted") == [held[0]["metadata"]["name"]])
     assert len(pods(cluster, HELD)) == 2
+
+
+def test_break_glass_as_the_docs_have_it(cluster: LocalCluster, tmp_path: Path):
+    """Every gate of ours goes, wherever it stands among others, and those stay."""
+    gates = [{"name": "example.org/other"}]
+    cluster.kubectl(*APPLY, input=text(agent("held")))
+    cluster.kubectl(*APPLY, input=text(agent("twice", schedulingGates=gates)))
+    until(lambda: len(pods(cluster, HELD)) == 6)
+    (script,) = re.findall(r"```sh\n(.*?)```", DOCS.read_text(), re.DOTALL)
+    (tmp_path / "kubectl").symlink_to(cluster.layout.binaries["kubectl"])
+    env = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}", "KUBECONFIG": str(cluster.kubeconfig)}
+    subprocess.run(["sh", "-e", "-c", script], env=env, check=True)
+    assert not pods(cluster, HELD)
+    until(lambda: len(running(cluster, "app=held")) == 3)
+    assert [pod["spec"]["schedulingGates"] for pod in pods(cluster, "app=twice")] == [gates] * 3
 
 
 def test_others_never_reach_the_webhook_or_pass_it_untouched(
