@@ -76,9 +76,11 @@ class News:
             found: all that were judged, as `found_in` gives them.
         """
         findings: dict[str, frozenset[tuple[str, str]]] = {}
+        shared: dict[frozenset[tuple[str, str]], frozenset[tuple[str, str]]] = {}
         for each in found:
             uid = each.regarding.uid
             now = frozenset(map(_pair, each.counting))
+            now = shared.setdefault(now, now)  # thousands of DaemonSets have the same few
             before = self._findings.get(uid)
             if before is None:
                 # Before the first judgement someone else may have told: what is annotated was known.
