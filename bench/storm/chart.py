@@ -86,7 +86,7 @@ def _cell(outcome: Outcome, scale: _Scale) -> Iterable[str]:
             f'text-anchor="middle">{tick:g}</text>'
         )
     points, height = [f"{scale.x(0):.1f},{UPPER}"], 0
-    for seconds, lists, _, _ in outcome.curve:
+    for seconds, lists, *_ in outcome.curve:
         points += [f"{scale.x(seconds):.1f},{scale.upper(height):.1f}"]
         points += [f"{scale.x(seconds):.1f},{scale.upper(lists):.1f}"]
         height = lists

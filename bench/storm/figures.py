@@ -45,7 +45,8 @@ class Outcome:
         missing_node_seconds: Sum over nodes and DaemonSets of the time without a Ready agent.
         idle: The bystanders before the change.
         bystanders: During it.
-        curve: For the plot: seconds since the change, with lists in flight, resident bytes and nodes ready.
+        curve: For the plot: seconds since the change, with lists in flight, resident bytes of the API server,
+            nodes with a Ready agent, pods held and pods with a permit.
         dots: For the plot: by series, seconds since the change and latency.
     """
 
@@ -66,7 +67,7 @@ class Outcome:
     missing_node_seconds: float
     idle: dict[str, Latency]
     bystanders: dict[str, Latency]
-    curve: list[tuple[float, int, int, int]] = field(default_factory=list)
+    curve: list[tuple[float, int, int, int, int, int]] = field(default_factory=list)
     dots: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:

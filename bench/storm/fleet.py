@@ -24,6 +24,7 @@ from storm.child import serve
 
 __all__ = ["FleetRecord", "FleetSettings", "run_fleet"]
 
+START = "watchbudget.io/start"
 SYNCED = "localcluster.watchbudget.io/synced"
 _PATCHES_AT_ONCE = 16
 
@@ -59,6 +60,10 @@ class FleetRecord:
     began: float = 0.0
     with_agent: list[tuple[float, int]] = field(default_factory=list)
     """How many (DaemonSet, node) pairs had a Ready agent from then on."""
+    held: list[tuple[float, int]] = field(default_factory=list)
+    """How many pods WatchBudget held from then on."""
+    permitted: list[tuple[float, int]] = field(default_factory=list)
+    """How many had a permit."""
     ready: list[float] = field(default_factory=list)
     """When each new pod got Ready."""
     cpu_seconds: float = 0.0
@@ -71,6 +76,7 @@ class _Pod:
     node: str = ""
     new: bool = False
     ready: bool = False
+    start: str = ""
     task: asyncio.Task[None] | None = None
 
 
@@ -87,6 +93,7 @@ class _Fleet:
         self._patching = asyncio.Semaphore(_PATCHES_AT_ONCE)
         self._pods: dict[str, _Pod] = {}
         self._ready_pods: Counter[tuple[str, str]] = Counter()
+        self._starts: Counter[str] = Counter()
         self._version = ""
         self._tasks: set[asyncio.Task[None]] = set()
         self._cold = False
@@ -176,6 +183,7 @@ class _Fleet:
         conditions = found.get("status", {}).get("conditions") or ()
         ready = any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
         self._set_ready(pod, ready and not gone)
+        self._set_start(pod, "" if gone else metadata.get("labels", {}).get(START, ""))
         if gone:
             if pod.task:
                 pod.task.cancel()
@@ -191,6 +199,16 @@ class _Fleet:
         if ready and pod.new:
             self._record.ready.append(time.monotonic())
         self._note_agents()
+
+    def _set_start(self, pod: _Pod, start: str) -> None:
+        if start == pod.start:
+            return
+        self._starts[pod.start] -= 1
+        self._starts[start] += 1
+        pod.start = start
+        now = time.monotonic()
+        self._record.held.append((now, self._starts["held"]))
+        self._record.permitted.append((now, self._starts["permitted"]))
 
     def _note_agents(self) -> None:
         count = sum(number > 0 for number in self._ready_pods.values())

@@ -146,6 +146,8 @@ def _outcome(
         outline(in_flight, moments, 0),
         outline([(moment, resident) for moment, resident, _ in meter.samples], moments, before),
         outline(record.with_agent, moments, 0),
+        outline(record.held, moments, 0),
+        outline(record.permitted, moments, 0),
         strict=True,
     )
     dots: dict[str, list[tuple[float, float]]] = {}

@@ -124,7 +124,7 @@ def outcome(name: str, **figures: float) -> Outcome:
         missing_node_seconds=figures.get("missing", 0.0),
         idle={},
         bystanders={"same level read": waited},
-        curve=[(0.0, 1, 1, 1), (10.0, 0, 1, 1)],
+        curve=[(0.0, 1, 1, 1, 0, 0), (10.0, 0, 1, 1, 0, 0)],
         dots={"same level read": [(1.0, 0.1)]},
     )
 
