@@ -24,7 +24,7 @@ class Server:
         self.defined = self.discovered = True
         self.broken = False
 
-    async def collect(self, path: str, parse: Any, into: list[Any]) -> None:  # noqa: ANN401
+    async def collect(self, path: str, parse: Any, into: list[Any]) -> str:  # noqa: ANN401
         if self.broken:
             raise ClusterError("gone")
         self.lists += path == Kind.DAEMON_SET.path
@@ -32,6 +32,7 @@ class Server:
             if not self.defined:
                 raise NotFound("no such type")
             into.append(parse(BUDGET))
+        return "7"
 
     async def get(self, path: str) -> Mapping[str, Any]:
         if self.broken:

@@ -42,6 +42,16 @@ class TestPages:
             assert fake.api.requests == 3
 
     @async_test
+    async def test_tells_the_version_of_its_beginning(self, tmp_path: Path):
+        def handler(request: web.BaseRequest) -> web.Response:
+            if "continue" in request.query:
+                return json_answer({"metadata": {"resourceVersion": "9"}, "items": []})
+            return json_answer({"metadata": {"resourceVersion": "7", "continue": "t"}, "items": []})
+
+        async with fake_api(tmp_path, handler) as fake:
+            assert await fake.api.collect(LIST, lambda raw: raw, []) == "7"
+
+    @async_test
     async def test_a_token_survives_the_query_string(self, tmp_path: Path):
         token = "eyJ2Ijoi+/=&limit=0 ä"
         pages = {None: page(["a"], token), token: page(["b"])}

@@ -16,8 +16,8 @@ from watchbudget.controller.annotations import OURS
 from watchbudget.controller.fenced import FencedWriter, Outcome
 from watchbudget.controller.figures import FIGURES
 from watchbudget.controller.restraint import Backoff, TokenBucket
-from watchbudget.controller.status_writer import MANAGER, older
-from watchbudget.controller.store import Key, Meta
+from watchbudget.controller.status_writer import MANAGER
+from watchbudget.controller.store import Key, Meta, older
 
 __all__ = ["MERGE_PATCH", "AnnotationWriter", "Target"]
 

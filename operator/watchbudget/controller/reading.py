@@ -111,13 +111,18 @@ async def relist(api: Api, store: Store) -> bool:
     for kind in Kind:
         began = store.now()
         found: list[tuple[Key, Stored]] = []
+        version = ""
         try:
-            await api.collect(kind.path, lambda raw, kind=kind: store.item(kind, raw), found)  # type: ignore[misc]
+            version = await api.collect(
+                kind.path,
+                lambda raw, kind=kind: store.item(kind, raw),  # type: ignore[misc]
+                found,
+            )
         except NotFound:
             if kind is not Kind.BUDGET:
                 raise
             defined, found = False, []
-        store.replace(kind, found, began)
+        store.replace(kind, found, began, version)
     return defined
 
 

@@ -17,9 +17,9 @@ from watchbudget.api.status import WatchBudgetStatus, read_status
 from watchbudget.controller.fenced import Answer, FencedWriter, Outcome
 from watchbudget.controller.restraint import Backoff
 from watchbudget.controller.status_change import Change, change
-from watchbudget.controller.store import Meta
+from watchbudget.controller.store import Meta, older
 
-__all__ = ["APPLY", "MANAGER", "StatusWriter", "older"]
+__all__ = ["APPLY", "MANAGER", "StatusWriter"]
 
 APPLY = "application/apply-patch+yaml"
 """Server-side apply; JSON is YAML. https://kubernetes.io/docs/reference/using-api/server-side-apply/"""
@@ -141,16 +141,6 @@ class StatusWriter:
         metadata = answer.body.get("metadata")
         version = metadata.get("resourceVersion") if isinstance(metadata, dict) else None
         known.version = version if isinstance(version, str) else known.version
-
-
-def older(version: str, than: str) -> bool:
-    """Whether a resourceVersion is older than another of the same object.
-
-    They are numbers that can be compared since Kubernetes 1.35 says so, and were before
-    (https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions). What is no number is
-    not called older.
-    """
-    return version.isdecimal() and than.isdecimal() and int(version) < int(than)
 
 
 def _applied(name: str, version: str, status: WatchBudgetStatus) -> dict[str, Any]:

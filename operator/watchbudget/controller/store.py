@@ -2,7 +2,8 @@
 
 Level-based: it holds the newest state of each object and says that something changed, not what. Watches may
 miss things (kopf reports nothing for objects that vanished while it re-listed), so a full list replaces
-what is here from time to time. Any thread may ask or tell.
+what is here from time to time. Any thread may ask or tell, in whatever order: what was heard of before a list
+began gives way to the list, and what was heard of since then is newer if its version is.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from watchbudget.inventory.fleet import CLUSTER, DaemonSet, Problem
 from watchbudget.inventory.rbac import Binding, Rbac, Role
 from watchbudget.inventory.references import config_map_references
 
-__all__ = ["Key", "Kind", "Meta", "Store", "Stored", "View"]
+__all__ = ["Key", "Kind", "Meta", "Store", "Stored", "View", "older"]
 
 Key = tuple[str, str]
 """Namespace and name; the namespace is empty for what has none."""
@@ -90,6 +91,14 @@ class Stored:
 
 
 @dataclass(frozen=True, slots=True)
+class _Gone:
+    """When we heard that an object is gone, and the version at which it was: events before that are old."""
+
+    seen: float
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
 class View:
     """Everything at one moment, in the order of keys. Never changed.
 
@@ -121,7 +130,7 @@ class Store:
         self._clock = clock
         self._lock = threading.Lock()
         self._objects: dict[Kind, dict[Key, Stored]] = {kind: {} for kind in Kind}
-        self._gone: dict[tuple[Kind, Key], float] = {}
+        self._gone: dict[Kind, dict[Key, _Gone]] = {kind: {} for kind in Kind}
         self._rbac: Rbac | None = None
 
     def tell(self, kind: Kind, raw: Mapping[str, Any], *, deleted: bool = False) -> None:
@@ -129,35 +138,38 @@ class Store:
         key = _key(raw)
         if key is None:
             return
-        stored = None if deleted else _read(kind, raw, self._clock())
+        stored = _read(kind, raw, self._clock()) if not deleted else None
+        version = _meta(raw).resource_version
         with self._lock:
-            changed = self._put(kind, key, stored)
+            if older(version, self._version(kind, key)):
+                return
+            changed = self._put(kind, key, stored, version)
         if changed:
             self._changed()
 
-    def replace(self, kind: Kind, listed: Iterable[tuple[Key, Stored]], began: float) -> None:
-        """Take a full list: what it does not name is gone, unless it was heard of since the list began.
+    def replace(
+        self, kind: Kind, listed: Iterable[tuple[Key, Stored]], began: float, version: str = ""
+    ) -> None:
+        """Take a full list: what it does not name is gone, unless it was made since the list began.
 
         Args:
             kind: of all objects listed.
             listed: keys and objects, as `item` makes them.
             began: when the list began, by the store's clock.
+            version: of the list; empty if unknown.
         """
         found = dict(listed)
         with self._lock:
-            known = self._objects[kind]
+            known, gone = self._objects[kind], self._gone[kind]
             changed = False
-            for key in [key for key, old in known.items() if key not in found and old.seen < began]:
-                changed |= self._put(kind, key, None)
+            for key, old in [(key, old) for key, old in known.items() if key not in found]:
+                if old.seen < began or older(old.meta.resource_version, version):
+                    changed |= self._put(kind, key, None, version)
             for key, stored in found.items():
-                newer = known.get(key)
-                if newer is not None and newer.seen >= began:
-                    continue
-                if self._gone.get((kind, key), float("-inf")) < began:
-                    changed |= self._put(kind, key, stored)
-            self._gone = {
-                gone: when for gone, when in self._gone.items() if gone[0] is not kind or when >= began
-            }
+                heard = known[key].seen if key in known else gone[key].seen if key in gone else began - 1
+                if heard < began or older(self._version(kind, key), stored.meta.resource_version):
+                    changed |= self._put(kind, key, stored, stored.meta.resource_version)
+            self._gone[kind] = {key: each for key, each in gone.items() if each.seen >= began}
         if changed:
             self._changed()
 
@@ -207,20 +219,36 @@ class Store:
                 },
             )
 
-    def _put(self, kind: Kind, key: Key, stored: Stored | None) -> bool:
+    def _version(self, kind: Kind, key: Key) -> str:
+        """The version that was last heard of, be it of the object or of its end."""
+        known, gone = self._objects[kind].get(key), self._gone[kind].get(key)
+        return known.meta.resource_version if known is not None else gone.version if gone is not None else ""
+
+    def _put(self, kind: Kind, key: Key, stored: Stored | None, version: str) -> bool:
         """Store or remove one object; whether a judgement could tell."""
         known = self._objects[kind]
         old = known.get(key)
         if stored is None:
-            self._gone[kind, key] = self._clock()
+            self._gone[kind][key] = _Gone(self._clock(), version)
             known.pop(key, None)
             changed = old is not None
         else:
+            self._gone[kind].pop(key, None)
             known[key] = stored
             changed = old is None or not old.says_the_same(stored)
         if changed and kind in (Kind.CLUSTER_ROLE, Kind.CLUSTER_ROLE_BINDING):
             self._rbac = None
         return changed
+
+
+def older(version: str, than: str) -> bool:
+    """Whether a resourceVersion is older than another of the same kind.
+
+    They are numbers that can be compared since Kubernetes 1.35 says so, and were before
+    (https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions). What is no number is
+    not called older.
+    """
+    return version.isdecimal() and than.isdecimal() and int(version) < int(than)
 
 
 def _key(raw: Mapping[str, Any]) -> Key | None:

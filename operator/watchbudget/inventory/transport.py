@@ -109,7 +109,7 @@ class Api:
 
     async def collect(
         self, path: str, parse: Callable[[Mapping[str, Any]], _T | None], into: list[_T]
-    ) -> None:
+    ) -> str:
         """List everything in pages; each object is parsed and dropped before the next page is read.
 
         When a page token expires the list goes on with the token that the server offers: what was
@@ -120,8 +120,12 @@ class Api:
             path: of the resource.
             parse: called with every item; what it returns is kept, unless it is None.
             into: gets the values as they come, so that a list that breaks off is not lost.
+
+        Returns:
+            The resourceVersion of the list when it began; empty if the server names none.
         """
         token: str | None = None
+        version = ""
         restarts = 0
         while True:
             params = [("limit", str(PAGE))] + ([("continue", token)] if token else [])
@@ -138,9 +142,11 @@ class Api:
                 token = None
                 continue
             items, following = self._page(path, page)
+            if token is None:
+                version = str(page.get("metadata", {}).get("resourceVersion") or "")
             into.extend(value for value in map(parse, items) if value is not None)
             if following is None:
-                return
+                return version
             if following == token:
                 raise UnexpectedAnswer(f"{self.server}: the list of {path} does not advance")
             token = following
