@@ -51,6 +51,11 @@ def test_an_empty_rollout_has_the_documented_defaults():
     }
 
 
+def test_a_name_is_bounded_as_a_whole_and_not_in_its_parts():
+    assert parse_budget(budget({}, "x" * 253)).name == "x" * 253
+    assert errors_of(budget({}, "x" * 254)) == ["metadata.name: may not be longer than 253 characters"]
+
+
 def test_reads_sizes_as_bytes_and_times_as_seconds():
     raw = {
         "limits": {"cachePerPod": "64Mi", "cachePerNode": "1.5e9", "cacheTotal": 2**40},

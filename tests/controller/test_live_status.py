@@ -26,7 +26,7 @@ from watchbudget.localcluster import LocalCluster
 ROOT = Path(__file__).parents[2]
 NAMESPACE = "status-test"
 ACCOUNT = "reporter"
-LONG = ".".join(["x" * 63] * 3 + ["y" * 61])
+LONG = "x" * 253
 AGENTS = f"/apis/apps/v1/namespaces/{NAMESPACE}/daemonsets"
 HEADERS = ("ACTION", "GOVERNED", "VIOLATING", "PER-NODE", "TOTAL", "IN-FLIGHT", "COMPLIANT")
 WRITES = {"watchbudgets/status", "daemonsets", "events"}

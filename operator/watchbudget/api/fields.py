@@ -127,8 +127,11 @@ _LABEL = "[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
 DnsLabel = Annotated[
     str, Text(_LABEL, "is not a name: lower-case letters, digits and '-', at most 63 characters", 63)
 ]
+# Parts of a subdomain may be longer than a label: `IsDNS1123Subdomain` in
+# k8s.io/apimachinery/pkg/util/validation/validation.go bounds the whole only.
+_PART = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 DnsSubdomain = Annotated[
-    str, Text(rf"{_LABEL}(\.{_LABEL})*", "is not a name: lower-case letters, digits, '-' and '.'", 253)
+    str, Text(rf"{_PART}(\.{_PART})*", "is not a name: lower-case letters, digits, '-' and '.'", 253)
 ]
 
 _SMALLEST, _LARGEST = "1Ki", "1Ei"
