@@ -25,7 +25,8 @@ from watchbudget.controller.review import (
 
 
 def test_every_field_is_read():
-    review = parse(body(operation="UPDATE", oldObject={"metadata": {}}, dryRun=True))
+    question = body(operation="UPDATE", oldObject={"metadata": {}}, dryRun=True)
+    review = parse(question)
     assert review == AdmissionRequest(
         uid="u-1",
         operation="UPDATE",
@@ -36,6 +37,7 @@ def test_every_field_is_read():
         old_object={"metadata": {}},
         dry_run=True,
         user="alice",
+        size=len(question),
     )
 
 

@@ -7,17 +7,19 @@ and is silent, the validating one sees the final object, and warns or denies.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from watchbudget.controller.annotations import OURS, annotation_patch, annotations_of
 from watchbudget.controller.placement import may_reach_more_nodes
+from watchbudget.controller.recent import Recent
 from watchbudget.controller.review import LONGEST_WARNING, AdmissionRequest, AdmissionResponse, one_line
 from watchbudget.inventory.fleet import DaemonSet, Problem, Source
 from watchbudget.inventory.parse import daemon_set
+from watchbudget.policy.appraisal import Appraisal
 from watchbudget.policy.change import judged_as_change
 from watchbudget.policy.judge import Judge
-from watchbudget.policy.model import Action, Finding, Verdict
+from watchbudget.policy.model import Action, Finding, Judgement, Verdict
 from watchbudget.policy.nodes import Ledger
 from watchbudget.policy.warning import warning_text
 from watchbudget.rollout.cap import MAX_UNAVAILABLE, cap_change, cap_warning, max_unavailable_patch
@@ -49,11 +51,13 @@ class Snapshot:
 
     Attributes:
         bench: the budgets, over the fleet, on a day.
-        ledgers: the sums of that fleet, as `bench.ledgers` gives them.
+        ledgers: the sums of that fleet, as `bench.sums` gives them.
+        recent: what was judged by it a moment ago.
     """
 
     bench: Judge
     ledgers: tuple[Ledger, ...]
+    recent: Recent = field(default_factory=Recent, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -85,7 +89,9 @@ def mutate(request: AdmissionRequest, snapshot: Snapshot | None) -> AdmissionRes
         # The annotations tell of the object that will be stored.
         strategy = replace(new.update_strategy, max_unavailable=str(capped.value))
         appraisal = replace(appraisal, daemon_set=replace(new, update_strategy=strategy))
-    wanted = annotations_of(snapshot.bench.judge_appraised(appraisal, snapshot.ledgers))
+    judgement = snapshot.bench.judge_appraised(appraisal, snapshot.ledgers)
+    snapshot.recent.keep(appraisal, judgement, request.size)
+    wanted = annotations_of(judgement)
     if capped is None:
         return AdmissionResponse(allowed=True, patch=annotation_patch(request.object, wanted))
     if capped.kept is not None:
@@ -111,9 +117,8 @@ def validate(request: AdmissionRequest, snapshot: Snapshot | None) -> AdmissionR
     unread = [_unread(problem, judged=candidate.new is not None) for problem in candidate.problems]
     if candidate.new is None:
         return AdmissionResponse(allowed=True, warnings=_bounded([], unread))
-    appraisal = snapshot.bench.appraise(candidate.new)
+    appraisal, judgement = snapshot.recent.of(candidate.new) or _judge(candidate.new, snapshot)
     unread += [_unread(problem, judged=True) for problem in appraisal.problems]
-    judgement = snapshot.bench.judge_appraised(appraisal, snapshot.ledgers)
     if candidate.old is not None and judgement.verdict is Verdict.DENY:
         # The old object matters to a denial only, and pricing it doubles the work.
         judgement = judged_as_change(snapshot.bench.judge_one(candidate.old, snapshot.ledgers), judgement)
@@ -125,6 +130,11 @@ def validate(request: AdmissionRequest, snapshot: Snapshot | None) -> AdmissionR
         return response
     denials = [finding for finding in counting if finding.action is Action.DENY]
     return replace(response, allowed=False, message=_denial(candidate.new, denials))
+
+
+def _judge(item: DaemonSet, snapshot: Snapshot) -> tuple[Appraisal, Judgement]:
+    appraisal = snapshot.bench.appraise(item)
+    return appraisal, snapshot.bench.judge_appraised(appraisal, snapshot.ledgers)
 
 
 def _concerns_us(request: AdmissionRequest) -> bool:

@@ -62,6 +62,7 @@ class AdmissionRequest:
         dry_run: nothing will be stored, so nothing may be done outside the answer either.
         user: who is doing it, by user name.
         sub_resource: such as `status`; empty when the whole object is meant.
+        size: bytes of the question.
     """
 
     uid: str
@@ -74,6 +75,7 @@ class AdmissionRequest:
     dry_run: bool
     user: str
     sub_resource: str = ""
+    size: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +131,7 @@ def parse(body: bytes) -> AdmissionRequest:
         dry_run=_flag(request, "dryRun"),
         user=_user(request),
         sub_resource=_text(request, "subResource"),
+        size=len(body),
     )
 
 

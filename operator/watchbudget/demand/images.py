@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from functools import cache
+from functools import cache, lru_cache
 
 __all__ = ["Image", "Version", "parse_version"]
 
@@ -15,9 +15,17 @@ Version = tuple[int, ...]
 # One bare number is not a version: `:7` or `:20240131` say too little to compare.
 _TAG = re.compile(r"v?(\d{1,9}(?:\.\d{1,9}){1,3})(?!\d)")
 
+_LONGEST = 48
+"""Characters: the release and what follows it. Tags are remembered, and a hostile one may be long."""
+
 
 def parse_version(text: str) -> Version | None:
     """The release a tag begins with: (0, 57, 0) of `0.57.0-distroless-libc`; None without one."""
+    return _release(text[:_LONGEST])
+
+
+@lru_cache(maxsize=1024)
+def _release(text: str) -> Version | None:
     found = _TAG.match(text)
     return tuple(int(part) for part in found.group(1).split(".")) if found else None
 
