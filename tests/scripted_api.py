@@ -1,7 +1,7 @@
 """An API server in memory, as far as lists, watches, JSON patches and deletes of single objects go.
 
-No rule of Kubernetes is played here but resource versions, label selectors of one `in` term, pages and
-preconditions: what rests on more is tested against the real one.
+No rule of Kubernetes is played here but resource versions, pages, preconditions, and simple selectors of
+labels and names: what rests on more is tested against the real one.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class ScriptedApi:
         if answer is not None:
             return answer
         url = urlsplit(path)
-        if method == "GET" and url.path not in self.objects:
+        if method == "GET" and _is_collection(url.path):
             return self._list(url.path, parse_qs(url.query))
         if method == "POST":
             return Reply(201, body)
@@ -138,7 +138,7 @@ class ScriptedApi:
             if _under(name, path) and _matches(raw, query)
         ]
         start = int(query.get("continue", ["0"])[0])
-        end = start + min(self.page, int(query["limit"][0]))
+        end = start + min(self.page, int(query.get("limit", ["1000"])[0]))
         metadata = {"resourceVersion": str(self.version)}
         if end < len(found):
             metadata["continue"] = str(end)
@@ -153,6 +153,11 @@ class ScriptedApi:
         return Reply(200, copy.deepcopy(self.objects[path]))
 
 
+def _is_collection(path: str) -> bool:
+    _, namespaced, rest = path.partition("/namespaces/")
+    return not namespaced or rest.count("/") == 1
+
+
 def _under(path: str, collection: str) -> bool:
     """Whether an object is of a collection, of one namespace or of all."""
     group, _, resource = collection.rpartition("/")
@@ -161,6 +166,9 @@ def _under(path: str, collection: str) -> bool:
 
 def _matches(raw: Raw | None, query: Mapping[str, list[str]]) -> bool:
     if raw is None:
+        return False
+    field = query.get("fieldSelector", [""])[0]
+    if field and field != f"metadata.name={raw['metadata']['name']}":
         return False
     labels = raw["metadata"].get("labels") or {}
     selector = query.get("labelSelector", [""])[0]
