@@ -61,6 +61,7 @@ class Sent:
     path: str
     body: Any
     content_type: str
+    timeout: float = 0.0
 
 
 @dataclass
@@ -80,7 +81,7 @@ class Recording:
         content_type: str = JSON,
         timeout: float,  # noqa: ASYNC109 - as the protocol has it
     ) -> Reply:
-        request = Sent(method, path, body, content_type)
+        request = Sent(method, path, body, content_type, timeout)
         self.sent.append(request)
         if self.real is not None:
             return await self.real.request(method, path, body, content_type=content_type, timeout=timeout)
