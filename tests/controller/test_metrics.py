@@ -64,13 +64,13 @@ def test_what_is_gone_is_not_shown_any_more(metrics: OperatorMetrics):
 
 def test_counters_count(metrics: OperatorMetrics):
     metrics.leading.set(1)
-    metrics.watch_restarts.labels("daemonsets").inc()
+    metrics.watch_restarts.inc()
     metrics.writes.labels("status").inc(3)
     metrics.write_failures.labels("status", "unavailable").inc()
     metrics.events_dropped.labels("rate").inc()
     found = shown(metrics)
     assert found["watchbudget_leading",] == 1
-    assert found["watchbudget_watch_restarts_total", "resource=daemonsets"] == 1
+    assert found["watchbudget_watch_restarts_total", ""] == 1
     assert found["watchbudget_writes_total", "target=status"] == 3
     assert found["watchbudget_write_failures_total", "outcome=unavailable", "target=status"] == 1
     assert found["watchbudget_events_dropped_total", "reason=rate"] == 1

@@ -32,7 +32,7 @@ class OperatorMetrics:
         leading: 1 in the replica that writes.
         judgement_seconds: how long judgements of the whole fleet took.
         last_judgement: when the last one ended, seconds since 1970.
-        watch_restarts: watches that broke or ended and were begun anew, by resource.
+        watch_restarts: how often the watches ended and were begun anew.
         writes: writes that were done, by target.
         write_failures: those that were not, by target and outcome.
         events_dropped: events that were not written, by reason.
@@ -57,8 +57,7 @@ class OperatorMetrics:
         )
         self.watch_restarts = Counter(
             "watchbudget_watch_restarts",
-            "Watches that broke or ended and were begun anew.",
-            ("resource",),
+            "Times that the watches of WatchBudgets, DaemonSets and RBAC ended and were begun anew.",
             registry=registry,
         )
         self.writes = Counter(

@@ -211,7 +211,7 @@ class Worker:
         )
         judging = Judging(self.store, reader, Reviews(), open_api, self._publish)
         resync = Resync(open_api, self.store, every=options.resync)
-        watching = Watching(self.store, client.configuration, ended=judging.changed)
+        watching = Watching(self.store, client.configuration, ended=self._metrics.watch_restarts.inc)
         jobs: dict[str, Callable[[], Awaitable[None]]] = {
             "lease": lambda: self._lead(elector),
             "certificates": lambda: self._keep_certificates(transport, elector),
