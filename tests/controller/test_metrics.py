@@ -70,7 +70,7 @@ def test_counters_count(metrics: OperatorMetrics):
     metrics.events_dropped.labels("rate").inc()
     found = shown(metrics)
     assert found["watchbudget_leading",] == 1
-    assert found["watchbudget_watch_restarts_total", ""] == 1
+    assert found["watchbudget_watch_restarts_total",] == 1
     assert found["watchbudget_writes_total", "target=status"] == 3
     assert found["watchbudget_write_failures_total", "outcome=unavailable", "target=status"] == 1
     assert found["watchbudget_events_dropped_total", "reason=rate"] == 1
