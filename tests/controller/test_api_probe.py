@@ -5,14 +5,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+from aiohttp import web
 
-from fake_apiserver import async_test
+from fake_apiserver import async_test, fake_apiserver, json_answer, write_kubeconfig
 from scripted_api import ScriptedApi
 from watchbudget.controller import api_probe
 from watchbudget.controller.api_probe import ApiProbe
+from watchbudget.controller.client import Client
 from watchbudget.controller.wire import Reply, WireError
+from watchbudget.inventory.connection import open_client
 from watchbudget.rollout.model import Signals
 
 LEASE = "/apis/coordination.k8s.io/v1/namespaces/watchbudget-system/leases/watchbudget"
@@ -89,3 +93,21 @@ async def until(condition: Callable[[], object]) -> None:
     async with asyncio.timeout(10):
         while not condition():  # noqa: ASYNC110 - what is waited for has no event
             await asyncio.sleep(0.001)
+
+
+@async_test
+async def test_every_probe_has_a_connection_of_its_own(tmp_path: Path):
+    ports: list[int] = []
+
+    def answer(request: web.BaseRequest) -> web.Response:
+        assert request.transport is not None
+        ports.append(request.transport.get_extra_info("peername")[1])
+        return json_answer({})
+
+    async with fake_apiserver(answer) as fake:
+        kubeconfig = write_kubeconfig(tmp_path / "kubeconfig", fake.url, token="t")
+        async with open_client(str(kubeconfig)) as (client, _):
+            probe = ApiProbe(Client(client, fresh_connections=True), LEASE, busy=lambda: True)
+            for _ in range(3):
+                await probe.probe()
+    assert len(set(ports)) == 3

@@ -33,7 +33,8 @@ class Client:
         Args:
             api_client: as `inventory.connection.open_client` gives it.
             fresh_connections: ask the server to close each connection after its answer, so that every
-                request meets whichever server the load balancer offers, and pays for the handshake.
+                request meets whichever server the load balancer offers, and pays for the handshake. The open
+                client must then be used by nobody else: it gives out connections that others left open.
         """
         self._client = api_client
         self._headers = {"Connection": "close"} if fresh_connections else {}

@@ -181,13 +181,20 @@ class Worker:
         self._loop, self._main = asyncio.get_running_loop(), asyncio.current_task()
         if self._stopped.is_set():
             return
+        where = self._options.kubeconfig, self._options.context
         try:
-            async with open_client(self._options.kubeconfig, self._options.context) as (client, server):
-                await self._connected(client, server)
+            # Two, because a request takes an open connection from its client's pool where there is one.
+            async with open_client(*where) as (client, server), open_client(*where) as (probing, _):
+                await self._connected(client, Client(probing, fresh_connections=True), server)
         except ClusterError as error:
             raise CannotRunError(str(error)) from error
 
-    async def _connected(self, client: Any, server: str) -> None:  # noqa: ANN401 - the client is not typed
+    async def _connected(
+        self,
+        client: Any,  # noqa: ANN401 - the client is not typed
+        probing: Client,
+        server: str,
+    ) -> None:
         transport = Client(client)
 
         def open_api() -> Api:
@@ -202,7 +209,7 @@ class Worker:
         self._reporter = Reporter(transport, elector, self._metrics, options.identity)
         self._rollouts = Rollouts(
             transport,
-            Client(client, fresh_connections=True),
+            probing,
             f"/apis/coordination.k8s.io/v1/namespaces/{options.namespace}/leases/{NAME}",
             elector,
             max_starts=options.max_starts,
