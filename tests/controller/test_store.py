@@ -275,6 +275,16 @@ def test_roles_are_the_same_object_until_one_changes():
     assert rig.store.view().rbac is not rbac
 
 
+def test_an_object_listed_again_unchanged_is_the_same_value():
+    rig = Counted()
+    kind = Kind.DAEMON_SET
+    rig.store.tell(kind, raw_of(kind, "d"))
+    before = rig.store.view().daemon_sets["ns", "d"].value
+    rig.store.replace(kind, rig.listed(kind, raw_of(kind, "d")), 1.0, "3")
+    assert rig.store.view().daemon_sets["ns", "d"].value is before
+    assert rig.changes == 1
+
+
 def test_a_view_does_not_change_afterwards():
     rig = Counted()
     rig.store.tell(Kind.DAEMON_SET, raw_of(Kind.DAEMON_SET, "d"))

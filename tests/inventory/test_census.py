@@ -43,6 +43,8 @@ class Server:
             return web.Response(text=self.metrics, headers={"Date": DATE})
         if request.path == "/apis/networking.k8s.io":
             return json_answer({"preferredVersion": {"version": "v1"}})
+        if request.path == "/apis/networking.k8s.io/v1":
+            return json_answer({"resources": [{"name": "networkpolicies"}, {"name": "x"}]})
         if request.path.startswith("/apis/gone.io"):
             return status_answer(404)
         if not self.lists:
@@ -176,3 +178,28 @@ async def test_nodes_come_with_the_metrics_or_from_one_object(tmp_path: Path):
     async with fake_api(tmp_path, Server(metrics=None, total=40)) as fake:
         assert await count(fake.api, NODES, await read_metrics(fake.api, [NODES])) == 40
         assert fake.requests[-1] == "GET /api/v1/nodes?limit=1"
+
+
+@async_test
+async def test_who_never_lists_has_the_metrics_alone(tmp_path: Path):
+    server = Server(metrics=OLD_METRICS)
+    async with fake_api(tmp_path, server) as fake:
+        problems: list[Problem] = []
+        known = await read_metrics(fake.api, DEFAULT_WATCHED)
+        wanted = (
+            *DEFAULT_WATCHED,
+            GroupResource("gone.io", "things"),
+            GroupResource("networking.k8s.io", "x"),
+        )
+        entries = await read_census(fake.api, wanted, known, problems, pages=False)
+        size = TYPICAL_STORED_BYTES[NAMESPACES]
+        assert (entries[0].objects, entries[0].stored_bytes, entries[0].bytes_assumed) == (
+            300,
+            300 * size,
+            True,
+        )
+        assert (entries[2].objects, entries[2].source) == (0, "metrics")
+        assert len(entries) == 3
+        assert not [each for each in fake.requests if "limit=" in each]
+    assert [each.severity for each in problems] == ["warning", "error"]
+    assert "does not tell in its metrics" in problems[1].message

@@ -10,14 +10,15 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
+from copy import copy
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from watchbudget.api.resources import DEFAULT_WATCHED, GroupResource
 from watchbudget.controller.store import Key, Kind, Store, Stored, View
-from watchbudget.inventory.census import Metrics, count, read_census, read_metrics
+from watchbudget.inventory.census import Metrics, read_census, read_metrics
 from watchbudget.inventory.cluster import NODES, server_version
-from watchbudget.inventory.errors import NotFound
+from watchbudget.inventory.errors import ClusterError, NotFound
 from watchbudget.inventory.fleet import (
     Census,
     ConfigMap,
@@ -44,6 +45,9 @@ __all__ = ["Around", "Reader", "Thing", "relist"]
 
 log = logging.getLogger(__name__)
 
+
+RETRY = 30.0
+"""Seconds until what could not be read is asked for again, where that may help."""
 
 MOST_EXPECTED = 500
 """DaemonSets announced and not yet seen; the oldest are forgotten first."""
@@ -161,18 +165,24 @@ class Reader:
         return None if self._census_read is None else self._clock() - self._census_read
 
     async def read_census(self, api: Api, view: View) -> None:
-        """Count what budgets price, and the nodes.
+        """Count what budgets price, and the nodes: by the server's metrics alone, so that nothing is listed.
 
         Raises:
-            ClusterError: the server cannot be asked; what was counted before stays.
+            ClusterError: the server cannot be asked, or has not counted yet; what was counted before stays.
         """
         resources = _watched(view)
         problems: list[Problem] = []
         version = await server_version(api, problems)
         metrics: Metrics = await read_metrics(api, (*resources, NODES))
-        entries = await read_census(api, resources, metrics, problems)
+        nodes = metrics.of(NODES).objects
+        if nodes is None:
+            raise ClusterError(
+                f"{api.server} does not tell in its metrics how many nodes there are: it has just started, "
+                "or `get /metrics` is not allowed"
+            )
+        entries = await read_census(api, resources, metrics, problems, pages=False)
         self._counted = frozenset(resources)
-        self.nodes = await count(api, NODES, metrics)
+        self.nodes = nodes
         found: dict[GroupResource, ResourceCensus] = {
             entry.resource: entry for entry in self.census.resources
         }
@@ -180,7 +190,9 @@ class Reader:
         census = Census(tuple(found[each] for each in resources if each in found), version)
         if _tells_apart(self.census, census):
             self.census = census
-        self._census_read = self._clock()
+        fresh = {entry.resource for entry in entries}
+        if all(entry.resource in fresh for entry in census.resources):
+            self._census_read = self._clock()
         self._tell(problems)
 
     def lacks_census(self, view: View) -> bool:
@@ -217,19 +229,19 @@ class Reader:
             for name, part in (await read_namespaces(api, missing, gaps, _silent)).items():
                 self._keep_part(name, part)
         if missing := self._accounts.wanting(accounts, oldest):
-            before = gaps.count
+            before = copy(gaps)
             found = {
                 (each.namespace, each.name): each for each in await read_accounts(api, missing, gaps, _silent)
             }
-            self._put(self._accounts, missing, found, complete=gaps.count == before)
+            self._put(self._accounts, missing, found, gaps, before)
         if missing := self._config_maps.wanting(references, oldest):
-            before = gaps.count
+            before = copy(gaps)
             named = {key: references[key] for key in missing}
             maps = {
                 (each.namespace, each.name): each
                 for each in await read_config_maps(api, named, gaps, _silent)
             }
-            self._put(self._config_maps, missing, maps, complete=gaps.count == before)
+            self._put(self._config_maps, missing, maps, gaps, before)
         self._tell(gaps.told())
 
     def expect(self, key: Key, around: Around) -> None:
@@ -304,17 +316,24 @@ class Reader:
         )
 
     def _keep_part(self, name: str, part: Surroundings) -> None:
-        """Take what was read of a namespace, unless less was read than is known already."""
+        """Take what was read of a namespace, and of what could not be read what is known already."""
         known = self._around.values.get(name)
-        keep = known if known is not None and known.complete and not part.complete else part
-        self._around.put(name, keep, self._clock())
+        if known is not None:
+            part.fall_back(known)
+        self._around.put(name, part, self._read_at(soon=part.passing))
 
-    def _put(self, aged: _Aged, asked: list[Any], found: Mapping[Any, Any], *, complete: bool) -> None:
+    def _put(self, aged: _Aged, asked: list[Any], found: Mapping[Any, Any], gaps: Gaps, before: Gaps) -> None:
+        """Take what was found; what was not is absent only if all could be read."""
+        whole, soon = gaps.count == before.count, gaps.passing > before.passing
         for key in asked:
-            if key in found or complete or key not in aged.values:
+            if key in found or whole:
                 aged.put(key, found.get(key), self._clock())
             else:
-                aged.put(key, aged.values[key], self._clock())
+                aged.put(key, aged.values.get(key), self._read_at(soon=soon))
+
+    def _read_at(self, *, soon: bool) -> float:
+        """When something counts as read that could not be, so that it is tried again at the right time."""
+        return self._clock() - (max(0.0, self._refresh - RETRY) if soon else 0.0)
 
     def _tell(self, problems: Iterable[Problem]) -> None:
         """Log each problem when it appears, not every time it is met."""

@@ -234,6 +234,8 @@ class Store:
             changed = old is not None
         else:
             self._gone[kind].pop(key, None)
+            if old is not None and old.value == stored.value:
+                stored = replace(stored, value=old.value)  # what was made of the same object can be kept
             known[key] = stored
             changed = old is None or not old.says_the_same(stored)
         if changed and kind in (Kind.CLUSTER_ROLE, Kind.CLUSTER_ROLE_BINDING):

@@ -79,7 +79,12 @@ async def read_metrics(api: Api, resources: Collection[GroupResource]) -> Metric
 
 
 async def read_census(
-    api: Api, resources: Sequence[GroupResource], metrics: Metrics, problems: list[Problem]
+    api: Api,
+    resources: Sequence[GroupResource],
+    metrics: Metrics,
+    problems: list[Problem],
+    *,
+    pages: bool = True,
 ) -> tuple[ResourceCensus, ...]:
     """The census of each resource, from the metrics or else from one page.
 
@@ -88,11 +93,13 @@ async def read_census(
         resources: what to count.
         metrics: from `read_metrics`.
         problems: gets an error for each resource that cannot be counted, which has no entry then.
+        pages: False for who never lists them, not even a page: what the metrics do not tell is not counted.
     """
     entries = []
+    read = _read_one if pages else _read_metrics_only
     for resource in resources:
         try:
-            entries.append(await _read_one(api, resource, metrics, problems))
+            entries.append(await read(api, resource, metrics, problems))
         except Forbidden as error:
             problems.append(_not_permitted(resource, metrics.of(resource), error))
             entries.extend(_assumed(resource, metrics))
@@ -137,6 +144,32 @@ async def _read_one(
         raise ClusterError(message)
     stored = round(page.stored_bytes * objects / page.items) if page.items else 0
     return ResourceCensus(resource, objects, stored, "page", read_at=_date(answer.headers))
+
+
+async def _read_metrics_only(
+    api: Api, resource: GroupResource, metrics: Metrics, problems: list[Problem]
+) -> ResourceCensus:
+    known = metrics.of(resource)
+    if known.objects is not None and known.stored_bytes is not None:
+        return ResourceCensus(resource, known.objects, known.stored_bytes, "metrics", read_at=metrics.read_at)
+    if known.objects is not None:
+        return _assumed(resource, metrics)[0]
+    # A server that has just started has not counted yet; what nobody serves it never counts.
+    if not await _served(api, resource):
+        message = f"{api.server} serves no {resource}: counted as none"
+        problems.append(Problem(CLUSTER, message, severity="warning"))
+        return ResourceCensus(resource, 0, 0, "metrics", read_at=metrics.read_at)
+    raise ClusterError(f"{api.server} does not tell in its metrics how many there are")
+
+
+async def _served(api: Api, resource: GroupResource) -> bool:
+    try:
+        path = (await _path(api, resource)).rpartition("/")[0]
+        listed = (await api.get(path)).get("resources")
+    except NotFound:
+        return False
+    found = listed if isinstance(listed, list) else ()
+    return resource.resource in {each.get("name") for each in found if isinstance(each, dict)}
 
 
 def _total(page: Page, known: Gauge) -> int | None:

@@ -20,11 +20,12 @@ class Gaps:
     Attributes:
         problems: what parsers and parts of the reading report go here directly.
         count: how many parts could not be read.
+        passing: those of them that may be read when tried again: not for a missing permission.
     """
 
     def __init__(self) -> None:
         self.problems: list[Problem] = []
-        self.count = 0
+        self.count = self.passing = 0
         self._forbidden: dict[tuple[str, str], tuple[Forbidden, _Severity, int]] = {}
 
     @contextmanager
@@ -43,9 +44,11 @@ class Gaps:
             self._forbidden[effect, error.permission] = first, forbidden, times + 1
         except (ServerGone, Unauthorized) as error:  # true of everything that follows: said once
             self.count += 1
+            self.passing += 1
             self.problems.append(Problem(CLUSTER, str(error)))
         except ClusterError as error:
             self.count += 1
+            self.passing += 1
             self.problems.append(Problem(CLUSTER, f"{effect}: {error}"))
 
     def told(self) -> tuple[Problem, ...]:

@@ -6,12 +6,14 @@ DaemonSets and not the namespaces of the cluster.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
 from watchbudget.inventory import parse
+from watchbudget.inventory.errors import ClusterError
 from watchbudget.inventory.fleet import CLUSTER, ConfigMap, LimitRange, Problem, ServiceAccount
 from watchbudget.inventory.gaps import Gaps
 from watchbudget.inventory.pool import for_each
@@ -30,14 +32,39 @@ _T = TypeVar("_T")
 
 @dataclass(slots=True)
 class Surroundings:
-    """What was read of one namespace, or of several."""
+    """What was read of one namespace, or of several.
+
+    Attributes:
+        complete: whether all roles and bindings could be read.
+        failed: names of the attributes that could not be read.
+        passing: whether they may be read when tried again: not for a missing permission.
+    """
 
     roles: list[Role] = field(default_factory=list)
     bindings: list[Binding] = field(default_factory=list)
     limit_ranges: list[LimitRange] = field(default_factory=list)
     labels: dict[str, Mapping[str, str]] = field(default_factory=dict)
     shared_accounts: dict[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
-    complete: bool = True  # whether all roles and bindings could be read
+    complete: bool = True
+    failed: set[str] = field(default_factory=set, compare=False)
+    passing: bool = field(default=False, compare=False)
+
+    def fall_back(self, before: Surroundings) -> None:
+        """Take what could not be read from an earlier reading of the same namespace."""
+        for name in self.failed:
+            setattr(self, name, getattr(before, name))
+
+    @contextmanager
+    def reading(self, gaps: Gaps, effect: str, *names: str) -> Iterator[None]:
+        """As `Gaps.around`, and note which attributes are missing if it fails."""
+        failures = gaps.passing
+        with gaps.around(effect):
+            try:
+                yield
+            except ClusterError:
+                self.failed.update(names)
+                raise
+        self.passing |= gaps.passing > failures
 
 
 def typed(
@@ -84,8 +111,10 @@ def merged(parts: Iterable[Surroundings]) -> Surroundings:
 
 async def _read_namespace(api: Api, name: str, part: Surroundings, gaps: Gaps) -> None:
     encoded = quote(name, safe="")
-    with gaps.around(
-        "the labels of namespaces are unknown, so a budget's namespaceSelector cannot match them"
+    with part.reading(
+        gaps,
+        "the labels of namespaces are unknown, so a budget's namespaceSelector cannot match them",
+        "labels",
     ):
         raw = await api.find(f"/api/v1/namespaces/{encoded}")
         if raw is None:
@@ -97,7 +126,8 @@ async def _read_namespace(api: Api, name: str, part: Surroundings, gaps: Gaps) -
         if found is not None:
             part.labels[name] = found[1]
     part.complete = False
-    with gaps.around("grants by RoleBindings of the DaemonSets' namespaces are unknown"):
+    effect = "grants by RoleBindings of the DaemonSets' namespaces are unknown"
+    with part.reading(gaps, effect, "roles", "bindings", "complete"):
         rbac = f"{_RBAC}/namespaces/{encoded}"
         version = "rbac.authorization.k8s.io/v1"
         await api.collect(f"{rbac}/roles", typed(version, "Role", parse.role, gaps.problems), part.roles)
@@ -107,13 +137,14 @@ async def _read_namespace(api: Api, name: str, part: Surroundings, gaps: Gaps) -
             part.bindings,
         )
         part.complete = True
-    with gaps.around("default memory limits (LimitRanges) are unknown"):
+    with part.reading(gaps, "default memory limits (LimitRanges) are unknown", "limit_ranges"):
         await api.collect(
             f"/api/v1/namespaces/{encoded}/limitranges",
             typed("v1", "LimitRange", parse.limit_range, gaps.problems),
             part.limit_ranges,
         )
-    with gaps.around("which Deployments share a DaemonSet's service account is unknown"):
+    effect = "which Deployments share a DaemonSet's service account is unknown"
+    with part.reading(gaps, effect, "shared_accounts"):
         users: list[tuple[tuple[str, str], str]] = []
         await api.collect(
             f"/apis/apps/v1/namespaces/{encoded}/deployments",
