@@ -14,8 +14,9 @@ from fake_apiserver import async_test
 from rollout_pods import held_pod, path_of, permitted_pod
 from scripted_api import ScriptedApi
 from watchbudget.controller.lease import NotLeading
+from watchbudget.controller.pod_patches import free_patch, release_patch
 from watchbudget.controller.pod_reading import Pod
-from watchbudget.controller.pod_writes import AT_ONCE, PodWrites, free_patch, release_patch
+from watchbudget.controller.pod_writes import AT_ONCE, PodWrites
 from watchbudget.controller.pods import Pods
 from watchbudget.controller.wire import Reply, WireError
 from watchbudget.rollout.gate import GATE, LABEL

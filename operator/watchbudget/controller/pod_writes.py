@@ -13,12 +13,13 @@ from typing import Any
 
 from watchbudget.controller.fenced import Fence
 from watchbudget.controller.lease import NotLeading
+from watchbudget.controller.pod_patches import free_patch, release_patch
 from watchbudget.controller.pod_reading import Pod
 from watchbudget.controller.pods import Pods, pod_path
 from watchbudget.controller.wire import JSON, JSON_PATCH, Reply, Transport, WireError, explain
-from watchbudget.rollout.gate import GATE, LABEL, PERMITTED
+from watchbudget.rollout.gate import LABEL
 
-__all__ = ["PodWrites", "Written", "free_patch", "release_patch"]
+__all__ = ["PodWrites", "Written"]
 
 AT_ONCE = 10
 """Writes under way at once: the paced lists are the load, not we."""
@@ -29,45 +30,9 @@ TIMEOUT = 5.0
 NOT_AGAIN = 5.0
 """Seconds for which a write that was done is not done again while the watch does not show it yet."""
 
-_LABEL = f"/metadata/labels/{LABEL.replace('~', '~0').replace('/', '~1')}"
-
 log = logging.getLogger(__name__)
 
 _Send = Callable[[str, str, object, str], Awaitable[Reply]]
-
-
-def release_patch(uid: str, gate: int) -> list[dict[str, Any]]:
-    """The JSON patch (RFC 6902) that gives a held pod its permit; it fails if anything is not as it was seen.
-
-    Args:
-        uid: of the pod.
-        gate: where in `spec.schedulingGates` ours stands.
-    """
-    return [*_ungate(uid, gate), {"op": "replace", "path": _LABEL, "value": PERMITTED}]
-
-
-def free_patch(uid: str, gate: int | None) -> list[dict[str, Any]]:
-    """The patch after which a pod is nothing to us any more.
-
-    Args:
-        uid: of the pod.
-        gate: where in `spec.schedulingGates` ours stands; None if it is gone.
-    """
-    ungate = [_same(uid)] if gate is None else _ungate(uid, gate)
-    return [*ungate, {"op": "remove", "path": _LABEL}]
-
-
-def _same(uid: str) -> dict[str, Any]:
-    return {"op": "test", "path": "/metadata/uid", "value": uid}
-
-
-def _ungate(uid: str, gate: int) -> list[dict[str, Any]]:
-    where = f"/spec/schedulingGates/{gate}"
-    return [
-        _same(uid),
-        {"op": "test", "path": f"{where}/name", "value": GATE},
-        {"op": "remove", "path": where},
-    ]
 
 
 class Written:
