@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-__all__ = ["issued", "key_pem", "made", "names", "new_ca", "new_serving", "pem", "served", "valid"]
+__all__ = ["expiry", "issued", "key_pem", "made", "names", "new_ca", "new_serving", "pem", "served", "valid"]
 
 BACKDATE = dt.timedelta(hours=1)
 """Clocks that are behind ours by less than this accept what we issue."""
@@ -121,6 +121,15 @@ def served(certificate: x509.Certificate) -> set[x509.GeneralName]:
 def valid(certificate: x509.Certificate, now: dt.datetime) -> bool:
     """Whether it has begun and not ended."""
     return certificate.not_valid_before_utc <= now < certificate.not_valid_after_utc
+
+
+def expiry(chain: bytes) -> dt.datetime:
+    """When the first certificate of a chain in PEM ends.
+
+    Raises:
+        ValueError: it cannot be read.
+    """
+    return x509.load_pem_x509_certificates(chain)[0].not_valid_after_utc
 
 
 def made(certificate: x509.Certificate) -> dt.datetime:

@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from watchbudget.controller.start_metrics import StartMetrics
 from watchbudget.inventory.fleet import Census
 from watchbudget.policy.model import Audit, Standing
 
@@ -32,6 +33,9 @@ class OperatorMetrics:
         leading: 1 in the replica that writes.
         judgement_seconds: how long judgements of the whole fleet took.
         last_judgement: when the last one ended, seconds since 1970.
+        last_census: when objects were last counted, seconds since 1970.
+        certificate_expiry: when the certificate that is served ends, seconds since 1970.
+        starts: all about staged starts.
         watch_restarts: how often the watches ended and were begun anew.
         writes: writes that were done, by target.
         write_failures: those that were not, by target and outcome.
@@ -55,6 +59,16 @@ class OperatorMetrics:
             "When the whole fleet was last judged, seconds since 1970.",
             registry=registry,
         )
+        self.last_census = Gauge(
+            "watchbudget_last_census_timestamp_seconds",
+            "When the objects of priced resources were last counted, seconds since 1970.",
+            registry=registry,
+        )
+        self.certificate_expiry = Gauge(
+            "watchbudget_certificate_expiry_timestamp_seconds",
+            "When the certificate that admission is served with ends, seconds since 1970.",
+            registry=registry,
+        )
         self.watch_restarts = Counter(
             "watchbudget_watch_restarts",
             "Times that the watches of WatchBudgets, DaemonSets and RBAC ended and were begun anew.",
@@ -75,6 +89,7 @@ class OperatorMetrics:
             ("reason",),
             registry=registry,
         )
+        self.starts = StartMetrics(registry, most=MAX_BUDGETS)
         self._judged = _Judged()
         registry.register(self._judged)
 

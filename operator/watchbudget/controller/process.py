@@ -7,11 +7,13 @@ import logging
 import signal
 import ssl
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 from prometheus_client import CollectorRegistry
 
 from watchbudget.controller.admission import Snapshot, mutate, validate
 from watchbudget.controller.announced import Announced
+from watchbudget.controller.certificates import expiry
 from watchbudget.controller.freshness import Freshness
 from watchbudget.controller.metrics import OperatorMetrics
 from watchbudget.controller.pod_admission import hold
@@ -49,9 +51,10 @@ class _Process:
         self._end = asyncio.Event()
         self._certified = asyncio.Event()
         registry = CollectorRegistry()
+        self._metrics = OperatorMetrics(registry)
         self._worker = Worker(
             options,
-            OperatorMetrics(registry),
+            self._metrics,
             load=self._load_soon,
             ended=self._end_soon,
             published=self._published_soon,
@@ -114,6 +117,8 @@ class _Process:
         except (ssl.SSLError, OSError) as error:
             log.error("A certificate cannot be used, the one before stays: %s", error)  # noqa: TRY400
             return
+        with suppress(ValueError):  # OpenSSL reads what it cannot; it is served all the same
+            self._metrics.certificate_expiry.set(expiry(certificate).timestamp())
         self._certified.set()
 
     def _handlers(self) -> dict[str, Handler]:

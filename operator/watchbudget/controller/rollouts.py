@@ -21,6 +21,7 @@ from watchbudget.controller.pod_writes import PodWrites
 from watchbudget.controller.pods import Pods
 from watchbudget.controller.progress import Rolling
 from watchbudget.controller.staging import staging_of
+from watchbudget.controller.start_metrics import StartMetrics
 from watchbudget.controller.start_news import StartNews
 from watchbudget.controller.status import Staging
 from watchbudget.controller.waving import Waving, without_reserved
@@ -90,6 +91,7 @@ class Rollouts:
         self.pods = Pods(transport, self.wake, clock)
         self.writes = PodWrites(transport, leadership, self.pods, clock)
         self._leadership, self._news, self._report, self._clock = leadership, news, report, clock
+        self._metrics: StartMetrics | None = None
         self._pacer = Pacer(max_starts)
         self._plan = Plan()
         self._daemon_sets = DaemonSets(transport, self.pods, self.wake, clock)
@@ -105,6 +107,11 @@ class Rollouts:
         self._taken_over = False
         self._taking_over: asyncio.Task[None] | None = None
         self._reported: Mapping[str, Staging] = {}
+
+    def measure(self, metrics: StartMetrics) -> None:
+        """Tell these of every pass, and of the writes."""
+        self._metrics = metrics
+        metrics.count(self.writes.written)
 
     def carry(self, plan: Plan) -> None:
         """Go by this plan from now on. To be called after every judgement, in every replica."""
@@ -184,6 +191,8 @@ class Rollouts:
             result = without_reserved(result)
         by_uid = {pod.start.uid: pod for pod in pods}
         self._carry_out(result, by_uid, leading=leading)
+        if self._metrics is not None:
+            self._metrics.observe(result, signals, leading=leading)
         before, self.last = self.last, result
         self._follow(result, terms, leading=leading)
         if leading:

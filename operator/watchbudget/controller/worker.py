@@ -216,6 +216,7 @@ class Worker:
             news=StartNews(self._reporter.recorder.event),
             report=self._reporter.staged,
         )
+        self._rollouts.measure(self._metrics.starts)
         judging = Judging(self.store, reader, Reviews(), open_api, self._publish)
         resync = Resync(open_api, self.store, every=options.resync)
         watching = Watching(self.store, client.configuration, ended=self._metrics.watch_restarts.inc)
@@ -317,6 +318,8 @@ class Worker:
         if self._rollouts is not None:
             self._rollouts.carry(plan_of(judged.snapshot.bench.appraisals, judged.view.budgets))
         self._metrics.judged(judged.audit, seconds=judged.seconds, at=time.time())
+        if self._reader.census_age is not None:
+            self._metrics.last_census.set(time.time() - self._reader.census_age)
         if self.elector is not None and self.elector.leading():
             await self._report()
         if first:
