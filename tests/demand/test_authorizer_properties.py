@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from watchbudget.api.resources import DEFAULT_WATCHED, NETWORK_POLICIES, GroupResource
+from watchbudget.demand.after import After
 from watchbudget.demand.authorizer import Authorizer, groups_of, username_of
 from watchbudget.demand.grants import effective_verbs, grants_of
 from watchbudget.demand.model import Grant
@@ -79,20 +80,23 @@ QUESTIONS = [
 AGENT = DaemonSet("a", "agent", "agent")
 
 
-def answers(rbac: Rbac) -> set[tuple[str | None, ...]]:
-    authorizer = Authorizer(rbac)
+PRICED = (*DEFAULT_WATCHED, GroupResource("", "pods"))
+
+Question = tuple[str, str, str, str | None, str | None]
+
+
+def allowed(authorizer: Authorizer, question: Question) -> bool:
     user, groups = username_of("a", "agent"), groups_of("a")
-    return {
-        question
-        for question in QUESTIONS
-        if authorizer.allows(user, groups, *question[:3], namespace=question[3], name=question[4])
-    }
+    return authorizer.allows(user, groups, *question[:3], namespace=question[3], name=question[4])
+
+
+def answers(rbac: Rbac) -> set[Question]:
+    authorizer = Authorizer(rbac)
+    return {question for question in QUESTIONS if allowed(authorizer, question)}
 
 
 def grants(rbac: Rbac) -> tuple[Grant, ...]:
-    return grants_of(
-        AGENT, Fleet((AGENT,), rbac), Authorizer(rbac), (*DEFAULT_WATCHED, GroupResource("", "pods"))
-    )
+    return grants_of(AGENT, Fleet((AGENT,), rbac), Authorizer(rbac), PRICED)
 
 
 @given(roles, bindings, roles, bindings)
@@ -183,3 +187,18 @@ def test_grants_and_single_answers_agree_in_every_scope(some_roles: list[Role], 
                     if grant.resource == resource and grant.scope == "namespaces"
                 )
                 assert there == ((verb, resource.group, resource.resource, namespace, None) in allowed)
+
+
+@given(roles, bindings, bindings.filter(bool))
+def test_after_a_binding_is_an_authorizer_built_with_it(
+    there: list[Role], bound: list[Binding], then: list[Binding]
+):
+    # In a cluster a binding's name is its own: of files both would count.
+    named = {(each.namespace, each.name): each for each in bound}
+    after = Authorizer(Rbac(tuple(there), tuple(named.values())))
+    for binding in then:
+        after = After(after, binding)
+        named[binding.namespace, binding.name] = binding
+        rbac = Rbac(tuple(there), tuple(named.values()))
+        assert {question for question in QUESTIONS if allowed(after, question)} == answers(rbac)
+        assert grants_of(AGENT, Fleet((AGENT,), rbac), after, PRICED) == grants(rbac)

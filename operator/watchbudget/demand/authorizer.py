@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from watchbudget.api.resources import GroupResource
     from watchbudget.demand.model import Grant
     from watchbudget.inventory.fleet import Fleet
-    from watchbudget.inventory.rbac import PolicyRule, Rbac, Role, Subject
+    from watchbudget.inventory.rbac import Binding, PolicyRule, Rbac, Role, Subject
 
-__all__ = ["Authorizer", "SubjectKey", "groups_of", "subject_keys", "username_of"]
+__all__ = ["Authorizer", "SubjectKey", "groups_of", "subject_keys", "subjects_of", "username_of"]
 
 SubjectKey = tuple[str, str]
 """`("User", name)` or `("Group", name)`: all that RBAC knows of who asks; an account is a user."""
@@ -47,6 +47,12 @@ def subject_keys(namespace: str, service_account: str) -> tuple[SubjectKey, ...]
     return user, *(("Group", group) for group in groups_of(namespace))
 
 
+def subjects_of(binding: Binding) -> frozenset[SubjectKey]:
+    """Return all whom the binding names."""
+    keys = (_key(subject, binding.namespace) for subject in binding.subjects)
+    return frozenset(key for key in keys if key is not None)
+
+
 class Authorizer:
     """Answers what a user may do, from roles and bindings.
 
@@ -64,19 +70,14 @@ class Authorizer:
     def __init__(self, rbac: Rbac, *, builtins: bool = True) -> None:
         roles = (*rbac.roles, *builtin_roles()) if builtins else rbac.roles
         bindings = (*rbac.bindings, *BUILTIN_BINDINGS) if builtins else rbac.bindings
-        cluster_rules = settled_rules(role for role in roles if role.namespace is None)
-        role_rules = _rules_by_key(roles)
+        self._cluster_rules = settled_rules(role for role in roles if role.namespace is None)
+        self._role_rules = _rules_by_key(roles)
         self._grants: dict[tuple[SubjectKey, GroupResource], tuple[Grant, ...]] = {}
         self._bound: dict[SubjectKey, dict[str | None, list[Bound]]] = {}
         for binding in bindings:
-            if binding.role_kind == "ClusterRole":
-                rules = cluster_rules.get(binding.role_name, ())
-            else:
-                rules = role_rules.get((binding.namespace, binding.role_name), ())
-            bound = Bound(binding, rules)
-            for key in {_key(subject, binding.namespace) for subject in binding.subjects}:
-                if key is not None:
-                    self._bound.setdefault(key, {}).setdefault(binding.namespace, []).append(bound)
+            bound = self.bind(binding)
+            for key in subjects_of(binding):
+                self._bound.setdefault(key, {}).setdefault(binding.namespace, []).append(bound)
 
     @classmethod
     def of(cls, fleet: Fleet) -> Authorizer:
@@ -116,6 +117,12 @@ class Authorizer:
             for bound in self._in_scope(key, request.namespace)
             for rule in bound.rules
         )
+
+    def bind(self, binding: Binding) -> Bound:
+        """Look up what a binding grants, known or not: nothing where its role does not exist."""
+        if binding.role_kind == "ClusterRole":
+            return Bound(binding, self._cluster_rules.get(binding.role_name, ()))
+        return Bound(binding, self._role_rules.get((binding.namespace, binding.role_name), ()))
 
     def bound_to(self, key: SubjectKey) -> Mapping[str | None, list[Bound]]:
         """Return all bindings that name this user or group, by namespace (None: ClusterRoleBindings)."""

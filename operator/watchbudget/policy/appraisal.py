@@ -11,6 +11,7 @@ from watchbudget.api.resources import DEFAULT_WATCHED, GroupResource
 from watchbudget.cost.bill import bill_of
 from watchbudget.cost.calibration import Calibration
 from watchbudget.cost.model import Bill
+from watchbudget.demand.after import After, handed_out
 from watchbudget.demand.authorizer import Authorizer
 from watchbudget.demand.catalogue import Catalogue
 from watchbudget.demand.declared import declarations_of
@@ -19,6 +20,7 @@ from watchbudget.demand.identity import accounts_by_key, identity_of
 from watchbudget.demand.join import demands_of
 from watchbudget.demand.model import Demand, Evidence, Grant, Identity, Watches
 from watchbudget.inventory.fleet import DaemonSet, Fleet, LimitRange, Problem
+from watchbudget.inventory.rbac import Binding
 from watchbudget.policy.governs import governs
 from watchbudget.policy.memory import memory_of
 from watchbudget.policy.model import Memory
@@ -66,27 +68,60 @@ def _terms_of(budget: WatchBudget) -> _Terms:
 
 
 class Appraiser:
-    """Prices DaemonSets of one fleet for a set of budgets. What they share is looked up once."""
+    """Prices DaemonSets of one fleet for a set of budgets. What they share is looked up once.
+
+    Attributes:
+        resources: those that any budget prices.
+    """
 
     def __init__(
-        self, fleet: Fleet, budgets: Sequence[WatchBudget], *, catalogue: Catalogue, calibration: Calibration
+        self,
+        fleet: Fleet,
+        budgets: Sequence[WatchBudget],
+        *,
+        catalogue: Catalogue,
+        calibration: Calibration,
+        authorizer: Authorizer | None = None,
     ) -> None:
+        """Look up what is shared.
+
+        Args:
+            fleet: the snapshot.
+            budgets: those that count.
+            catalogue: known agents.
+            calibration: measured coefficients of the bill.
+            authorizer: that of the fleet, where it is known already.
+        """
         self._fleet = replace(fleet, daemon_sets=(), problems=(), budget_documents=())
         self._budgets = tuple(budgets)
         self._terms = tuple(map(_terms_of, self._budgets))
         self._catalogue = catalogue
         self._calibration = calibration
-        self._authorizer = Authorizer.of(fleet)
+        self._authorizer = authorizer or Authorizer.of(fleet)
         self._accounts = accounts_by_key(fleet)
         self._limit_ranges: dict[str, list[LimitRange]] = defaultdict(list)
         for limit_range in fleet.limit_ranges:
             self._limit_ranges[limit_range.namespace].append(limit_range)
         named = dict.fromkeys(resource for budget in self._budgets for resource in budget.spec.watched())
-        self._resources: tuple[GroupResource, ...] = tuple(named) or DEFAULT_WATCHED
+        self.resources: tuple[GroupResource, ...] = tuple(named) or DEFAULT_WATCHED
 
     def holds_for(self, fleet: Fleet, budgets: Sequence[WatchBudget]) -> bool:
         """Whether one made of these would appraise every DaemonSet alike."""
         return _said(self._budgets) == _said(budgets) and _read(self._fleet) == _read(fleet)
+
+    def handed_out(self, binding: Binding) -> dict[GroupResource, frozenset[str]]:
+        """Which of list and watch the binding itself grants cluster-wide on resources that are priced."""
+        return handed_out(binding, self._authorizer, self.resources)
+
+    def after(self, fleet: Fleet, binding: Binding) -> Appraiser:
+        """The appraiser of `fleet`, which differs from this one's in that binding and what follows of it."""
+        return Appraiser(
+            fleet,
+            self._budgets,
+            catalogue=self._catalogue,
+            calibration=self._calibration,
+            authorizer=After(self._authorizer, binding),
+        )
 
     def appraise(self, daemon_set: DaemonSet) -> Appraisal:
         """Price one DaemonSet, which need not be among the fleet's (admission asks about new ones).
@@ -94,7 +129,7 @@ class Appraiser:
         An owner's word is taken in the bill that is shown only if every budget that governs it takes it.
         """
         identity = identity_of(daemon_set, self._accounts)
-        grants = grants_of(daemon_set, self._fleet, self._authorizer, self._resources)
+        grants = grants_of(daemon_set, self._fleet, self._authorizer, self.resources)
         nodes = self._fleet.nodes if daemon_set.nodes is None else daemon_set.nodes
         governing = [
             index
@@ -116,7 +151,7 @@ class Appraiser:
             ),
             bill=bill_of(demands, self._fleet.census, nodes, self._calibration),
             cases=tuple(self._cases(governing, by_trust, grants, nodes)),
-            problems=declarations_of(daemon_set, self._resources)[1],
+            problems=declarations_of(daemon_set, self.resources)[1],
         )
 
     def _demands(
@@ -127,7 +162,7 @@ class Appraiser:
             self._fleet,
             grants,
             identity,
-            self._resources,
+            self.resources,
             self._catalogue,
             rbac_known=rbac_known(daemon_set, self._fleet, self._authorizer, self._accounts),
             trust_declarations=trusted,

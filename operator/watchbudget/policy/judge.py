@@ -12,10 +12,13 @@ from functools import cached_property
 from typing import Any
 
 from watchbudget.api.budget import WatchBudget
+from watchbudget.api.resources import GroupResource
 from watchbudget.cost.calibration import Calibration
 from watchbudget.cost.model import Bill
+from watchbudget.demand.after import fleet_after
 from watchbudget.demand.catalogue import Catalogue
 from watchbudget.inventory.fleet import DaemonSet, Fleet
+from watchbudget.inventory.rbac import Binding
 from watchbudget.policy.appraisal import Appraisal, Appraiser, Case
 from watchbudget.policy.audit import audit_of
 from watchbudget.policy.context import Context
@@ -121,6 +124,20 @@ class Judge:
         known = _Known(self._known.appraiser, {id(each.appraisal.daemon_set): each for each in self._judged})
         rest: Any = {"catalogue": self._catalogue, "calibration": self._calibration}
         return Judge(fleet, budgets, today=today, known=known, **rest)
+
+    def handed_out(self, binding: Binding) -> dict[GroupResource, frozenset[str]]:
+        """Which of list and watch the binding itself grants cluster-wide on resources that are priced."""
+        return self._known.appraiser.handed_out(binding)
+
+    def after(self, binding: Binding) -> Judge:
+        """The judge of the same fleet once a binding is there, in the place of the one of its name.
+
+        Made quickly, to be asked about a few DaemonSets: the sums to judge them by stay those of this judge.
+        """
+        fleet = fleet_after(self.fleet, binding, self.handed_out(binding))
+        known = _Known(self._known.appraiser.after(fleet, binding), {})
+        rest: Any = {"catalogue": self._catalogue, "calibration": self._calibration}
+        return Judge(fleet, self.budgets, today=self._today, known=known, **rest)
 
     def audit(self) -> Audit:
         """Judge every DaemonSet of the fleet, worst first; see `judge`."""
