@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry
 from watchbudget.controller.admission import Snapshot, mutate, validate
 from watchbudget.controller.announced import Announced
 from watchbudget.controller.certificates import expiry
+from watchbudget.controller.bindings import warn_of_binding
 from watchbudget.controller.freshness import Freshness
 from watchbudget.controller.metrics import OperatorMetrics
 from watchbudget.controller.pod_admission import hold
@@ -136,6 +137,7 @@ class _Process:
         return {
             "/mutate-daemonsets": from_memory(mutate),
             "/validate-daemonsets": from_memory(self._validate),
+            "/validate-clusterrolebindings": lambda request: warn_of_binding(request, self._snapshot()),
             "/mutate-pods": self._hold,
         }
 
