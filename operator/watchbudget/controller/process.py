@@ -13,8 +13,8 @@ from prometheus_client import CollectorRegistry
 
 from watchbudget.controller.admission import Snapshot, mutate, validate
 from watchbudget.controller.announced import Announced
-from watchbudget.controller.certificates import expiry
 from watchbudget.controller.bindings import warn_of_binding
+from watchbudget.controller.certificates import expiry
 from watchbudget.controller.freshness import Freshness
 from watchbudget.controller.metrics import OperatorMetrics
 from watchbudget.controller.pod_admission import hold
