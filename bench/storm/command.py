@@ -41,9 +41,18 @@ def main() -> None:
         streaming=asked.list == "streaming",
         gzip=not asked.no_gzip,
     )
-    _told(f"{nodes} nodes, {namespaces:,} namespaces, {asked.list} lists. {FLAGS_TOLD}.")
+    _told(
+        f"{nodes} nodes, {namespaces:,} namespaces, {asked.list} lists, containers run "
+        f"{asked.start[0]:g} to {asked.start[1]:g} s after their pod was bound. {FLAGS_TOLD}."
+    )
     outcomes: dict[str, Outcome] = {}
-    with build(nodes=nodes, namespaces=namespaces, policies=asked.network_policies, told=_told) as world:
+    with build(
+        nodes=nodes,
+        namespaces=namespaces,
+        policies=asked.network_policies,
+        start=tuple(asked.start),
+        told=_told,
+    ) as world:
         for scenario in scenarios:
             _told(f"{scenario.name}: {scenario.change.value}")
             outcomes[scenario.name] = run(world, scenario, manner, asked.limit, _told)
@@ -60,6 +69,7 @@ def _keep(asked: argparse.Namespace, outcomes: dict[str, Outcome], world: World,
         {
             "nodes": world.nodes,
             "resources": world.resources,
+            "startSeconds": world.start,
             "list": asked.list,
             "gzip": manner.gzip,
             "kubernetes": world.cluster.version,
@@ -81,6 +91,14 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--network-policies", action="store_true", help="one in each namespace, listed too")
     parser.add_argument("--list", choices=("plain", "streaming"), default="plain")
     parser.add_argument("--no-gzip", action="store_true", help="agents that ask for no compression")
+    parser.add_argument(
+        "--start",
+        nargs=2,
+        type=float,
+        default=(0.5, 1.5),
+        metavar=("LEAST", "MOST"),
+        help="seconds from a pod's binding until its container runs (default: 0.5 1.5)",
+    )
     parser.add_argument("--limit", type=float, default=900.0, help="seconds for one scenario")
     parser.add_argument("--output", default="storm", help="name of the files in bench/results")
     asked = parser.parse_args()

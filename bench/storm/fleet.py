@@ -1,6 +1,6 @@
 """Plays the agents of all pods in one namespace, and tells the control plane when each is ready.
 
-A process of its own. It watches the pods as the kubelets' user; for each that is bound to a node it starts an
+A process of its own. It watches the pods as the kubelets' user; for each whose container runs it starts an
 `Agent`, and when that has listed it sets the annotation that KWOK's stage `agent-ready` waits for.
 """
 
@@ -188,7 +188,7 @@ class _Fleet:
             if pod.task:
                 pod.task.cancel()
             del self._pods[uid]
-        elif pod.node and pod.task is None:
+        elif pod.task is None and found.get("status", {}).get("phase") == "Running":
             pod.task = self._start(pod)
 
     def _set_ready(self, pod: _Pod, ready: bool) -> None:  # noqa: FBT001

@@ -107,11 +107,19 @@ def agents_of(scenario: Scenario) -> tuple[str, ...]:
 
 @dataclass
 class World:
-    """A running cluster with everything in it that all scenarios share."""
+    """A running cluster with everything in it that all scenarios share.
+
+    Attributes:
+        cluster: The control plane.
+        nodes: How many there are between scenarios.
+        resources: What the agents list.
+        start: Seconds from a pod's binding until its container runs, drawn evenly from this range.
+    """
 
     cluster: LocalCluster
     nodes: int
     resources: tuple[str, ...]
+    start: tuple[float, float]
 
     def tokens(self) -> dict[str, str]:
         """Return a fresh token for each agent's account."""
@@ -140,7 +148,7 @@ class World:
             self.cluster.request("DELETE", f"/api/v1/nodes/{name}")
         self.cluster.stop_component("kube-apiserver")
         self.cluster.start_component("kube-apiserver")
-        self.cluster.apply(_daemon_set("canary", "1", ready_at_once=True, node=names[0]))
+        self.cluster.apply(_daemon_set("canary", "1", node=names[0]))
         path = f"/apis/apps/v1/namespaces/{NAMESPACE}/daemonsets/canary"
         ready: Callable[[], bool] = lambda: bool(  # noqa: E731
             self.cluster.request("GET", path).json()["status"].get("numberReady")
@@ -162,7 +170,7 @@ class World:
     def install(self, scenario: Scenario) -> None:
         """Create the scenario's DaemonSets."""
         for name in agents_of(scenario):
-            self.cluster.apply(_daemon_set(name, scenario.max_unavailable, self.resources))
+            self.cluster.apply(_daemon_set(name, scenario.max_unavailable, self.resources, self.start))
 
     def change(self, scenario: Scenario) -> None:
         """Begin the storm."""
@@ -223,7 +231,9 @@ class World:
 
 
 @contextmanager
-def build(*, nodes: int, namespaces: int, policies: bool, told: Callable[[str], None]) -> Iterator[World]:
+def build(
+    *, nodes: int, namespaces: int, policies: bool, start: tuple[float, float], told: Callable[[str], None]
+) -> Iterator[World]:
     """Start a cluster and fill it; everything ends with the block."""
     qps = [f"--kube-api-qps={CONTROLLER_QPS}", f"--kube-api-burst={CONTROLLER_QPS * 2}"]
     with TemporaryDirectory(prefix="storm-") as folder:
@@ -242,21 +252,25 @@ def build(*, nodes: int, namespaces: int, policies: bool, told: Callable[[str], 
             cluster.wait_for_census("namespaces", namespaces)
             cluster.apply(_SETUP)
             resources = ("namespaces", "networkpolicies") if policies else ("namespaces",)
-            yield World(cluster, nodes, resources)
+            yield World(cluster, nodes, resources, start)
 
 
 def _daemon_set(
     name: str,
     max_unavailable: str,
     resources: tuple[str, ...] = (),
+    start: tuple[float, float] = (0.0, 0.0),
     *,
-    ready_at_once: bool = False,
     node: str | None = None,
 ) -> str:
     declared = {
         {"networkpolicies": "networkpolicies.networking.k8s.io"}.get(each, each): "all" for each in resources
     }
-    played = {} if ready_at_once else {"localcluster.watchbudget.io/agent": "external"}
+    played = {
+        "localcluster.watchbudget.io/agent": "external",
+        "agent-running.stage.kwok.x-k8s.io/delay": f"{start[0]}s",
+        "agent-running.stage.kwok.x-k8s.io/jitter-delay": f"{start[1]}s",
+    }
     wide: str | int = int(max_unavailable) if max_unavailable.isdigit() else max_unavailable
     pod: dict[str, Any] = {
         "serviceAccountName": name,
@@ -278,7 +292,7 @@ def _daemon_set(
                 "selector": {"matchLabels": {"app": name}},
                 "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": wide}},
                 "template": {
-                    "metadata": {"labels": {"app": name}, "annotations": played | {"storm/revision": "1"}},
+                    "metadata": {"labels": {"app": name}, "annotations": {} if node else played},
                     "spec": pod,
                 },
             },

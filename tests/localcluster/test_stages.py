@@ -12,6 +12,6 @@ def test_pods_ready_and_deleted_after_a_delay_of_their_own():
     }
     names = {"node-initialize", "pod-ready", "agent-running", "agent-ready", "pod-crash", "pod-delete"}
     assert set(stages) == names
-    for name in ("pod-ready", "pod-delete"):
+    for name in ("pod-ready", "agent-running", "pod-delete"):
         delay = stages[name]["spec"]["delay"]["durationFrom"]["expressionFrom"]
         assert f"{name}.stage.kwok.x-k8s.io/delay" in delay
