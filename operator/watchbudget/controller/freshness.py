@@ -45,6 +45,7 @@ class Freshness:
         store: Store,
         judged: Callable[[], Judged | None],
         expect: Callable[[Key, Around], None],
+        hurry: Callable[[], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Prepare.
@@ -53,11 +54,13 @@ class Freshness:
             store: what the watches tell.
             judged: gives the newest judgement.
             expect: asks for one that knows what is around a DaemonSet.
+            hurry: asks for one.
             clock: seconds that only ever grow.
         """
         self._store = store
         self._judged = judged
         self._expect = expect
+        self._hurry = hurry
         self._clock = clock
         self._newer = asyncio.Event()
         self._waited: dict[Key, float] = {}
@@ -88,17 +91,33 @@ class Freshness:
         key = request.namespace, _name(request)
         if len(self._waited) >= _MOST_WAITED:
             self._waited.clear()
+        if await self._newer_judgement(lambda: self._expect(key, around), lambda new: key in new.expected):
+            self._waited[key] = self._clock()
+
+    def role_unknown(self, request: AdmissionRequest) -> bool:
+        """Whether a ClusterRoleBinding hands out a role that nobody has told us of: it may be new."""
+        judged = self._judged()
+        reference = (request.object or {}).get("roleRef")
+        name = reference.get("name") if isinstance(reference, dict) else None
+        return judged is not None and all(role.name != name for role in judged.view.rbac.roles)
+
+    async def wait_for_role(self) -> None:
+        """Wait for a judgement that knows today's roles, or for `LONGEST`."""
+        await self._newer_judgement(self._hurry, lambda _: True)
+
+    async def _newer_judgement(self, ask: Callable[[], None], fits: Callable[[Judged], bool]) -> bool:
+        """Wait for a judgement that was begun after it was asked for; whether it came in time."""
         with suppress(TimeoutError):
             async with asyncio.timeout(LONGEST):
                 await asyncio.sleep(WATCH_DELAY)
                 newer, asked = self._newer, self._clock()
-                self._expect(key, around)
+                ask()
                 while True:
                     await newer.wait()
                     newer, judged = self._newer, self._judged()
-                    if judged is not None and judged.began >= asked and key in judged.expected:
-                        self._waited[key] = self._clock()
-                        return
+                    if judged is not None and judged.began >= asked and fits(judged):
+                        return True
+        return False
 
     def _enough(self, judged: Judged, around: Around) -> bool:
         if not self._store.rbac_is(judged.view.rbac):

@@ -100,13 +100,13 @@ class Judging:
 
     def expect(self, key: Key, around: Around) -> None:
         """Judge soon, and with what this DaemonSet rests on; from any thread."""
+        self._loop.call_soon_threadsafe(self._reader.expect, key, around)
+        self.hurry()
 
-        def note() -> None:
-            self._reader.expect(key, around)
-            self._urgent.set()
-            self._news.set()
-
-        self._loop.call_soon_threadsafe(note)
+    def hurry(self) -> None:
+        """Judge soon, however long the last judgement took; from any thread."""
+        self._loop.call_soon_threadsafe(self._urgent.set)
+        self._loop.call_soon_threadsafe(self._news.set)
 
     async def run(self) -> None:
         """Judge until cancelled. The store must have been filled by a full list before."""

@@ -60,7 +60,8 @@ class _Process:
             ended=self._end_soon,
             published=self._published_soon,
         )
-        self._fresh = Freshness(self._worker.store, lambda: self._worker.judged, self._worker.expect)
+        worker = self._worker
+        self._fresh = Freshness(worker.store, lambda: worker.judged, worker.expect, worker.hurry)
         self._announced = Announced(self._worker.store)
         self._server = AdmissionServer(
             self._handlers(),
@@ -137,7 +138,7 @@ class _Process:
         return {
             "/mutate-daemonsets": from_memory(mutate),
             "/validate-daemonsets": from_memory(self._validate),
-            "/validate-clusterrolebindings": lambda request: warn_of_binding(request, self._snapshot()),
+            "/validate-clusterrolebindings": self._warn_of_binding,
             "/mutate-pods": self._hold,
         }
 
@@ -145,6 +146,13 @@ class _Process:
         response = validate(request, snapshot)
         self._announced.note(request, response)
         return response
+
+    def _warn_of_binding(self, request: AdmissionRequest) -> AdmissionResponse | Awaitable[AdmissionResponse]:
+        async def later() -> AdmissionResponse:
+            await self._fresh.wait_for_role()
+            return warn_of_binding(request, self._snapshot())
+
+        return later() if self._fresh.role_unknown(request) else warn_of_binding(request, self._snapshot())
 
     def _hold(self, request: AdmissionRequest) -> AdmissionResponse:
         return hold(request, self._snapshot(), self._announced.newest, self._worker.somebody_leads)

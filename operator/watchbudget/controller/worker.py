@@ -152,6 +152,11 @@ class Worker:
         if self._judging is not None:
             self._judging.expect(key, around)
 
+    def hurry(self) -> None:
+        """Judge soon; from any thread."""
+        if self._judging is not None:
+            self._judging.hurry()
+
     def somebody_leads(self) -> bool:
         """Whether there is anyone to let go of what is held."""
         return self.elector is not None and self.elector.somebody_leads()
