@@ -22,8 +22,6 @@ from watchbudget.rollout.model import Ceiling, Terms
 
 DURATIONS = Durations(lease=3, renew=2, retry=0.4)
 LEASE = "pacing"
-CAP = 6
-"""Nodes that may be without a ready pod in waves."""
 
 
 def plan_from(text: str) -> Plan:
@@ -33,7 +31,7 @@ def plan_from(text: str) -> Plan:
         for name, its in raw["terms"].items()
     }
     ceilings = {name: Ceiling(**its) for name, its in raw["ceilings"].items()}
-    return Plan(terms=terms, ceilings=ceilings, caps=dict.fromkeys(terms, CAP))
+    return Plan(terms=terms, ceilings=ceilings)
 
 
 def tell(regarding: ObjectRef, kind: str, reason: str, note: str, action: str) -> None:
