@@ -1,0 +1,177 @@
+"""What `watchbudget rollout` asks for and how it shows what it found; see test_live_rollout_commands.py, too."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+from click.testing import CliRunner
+from rich.console import Console
+
+from fake_apiserver import fake_apiserver, json_answer, status_answer, write_kubeconfig
+from watchbudget.api.status import Condition, Starts, WatchBudgetStatus
+from watchbudget.cli import rollout
+from watchbudget.cli.reach import Target, the_key
+from watchbudget.cli.releasing import release_all
+from watchbudget.cli.starts import BudgetState, Row, State
+from watchbudget.cli.starts_view import state_json, state_view
+from watchbudget.controller.looked import Looked
+
+
+@pytest.mark.parametrize(
+    ("named", "namespace", "key"),
+    [
+        ("ds/agent", "logging", ("logging", "agent")),
+        ("daemonset/agent", None, ("default", "agent")),
+        ("logging/agent", None, ("logging", "agent")),
+        ("ds/logging/agent", "logging", ("logging", "agent")),
+        (None, None, None),
+    ],
+)
+def test_how_a_daemonset_is_named(named: str | None, namespace: str | None, key: tuple[str, str] | None):
+    assert the_key(named, namespace) == key
+
+
+@pytest.mark.parametrize(
+    ("named", "namespace"),
+    [(None, "logging"), ("a/agent", "b"), ("ds/", None), ("a/b/c", None), ("", None)],
+)
+def test_what_names_none(named: str | None, namespace: str | None):
+    with pytest.raises(click.UsageError):
+        the_key(named, namespace)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["release"],
+        ["release", "ds/a", "--all"],
+        ["pause"],
+        ["pause", "ds/a", "--budget", "b"],
+        ["resume", "--all", "--budget", "b"],
+    ],
+)
+def test_what_is_meant_must_be_said(arguments: list[str]):
+    result = CliRunner().invoke(rollout.command, arguments)
+    assert result.exit_code == 2
+    assert "say what is meant" in result.stderr
+
+
+@pytest.mark.parametrize("name", ["status", "pause", "resume", "release"])
+def test_help_teaches_by_examples(name: str):
+    result = CliRunner().invoke(rollout.command, [name, "--help"])
+    assert result.exit_code == 0
+    assert f"watchbudget rollout {name}" in result.stdout
+
+
+def test_a_cluster_that_cannot_be_reached(tmp_path: Path):
+    kubeconfig = write_kubeconfig(tmp_path / "kubeconfig", "http://127.0.0.1:1", token="t")
+    result = CliRunner().invoke(rollout.command, ["pause", "ds/a", "--kubeconfig", str(kubeconfig)])
+    assert result.exit_code == 2
+    assert "127.0.0.1:1" in result.stderr
+
+
+STARTS = Starts(in_flight=8, held=172, permits=20, blocked=1)
+STATUS = WatchBudgetStatus(
+    starts=STARTS,
+    conditions=(
+        Condition(type="Progressing", status="True", last_transition_time="", reason="Starting", message="m"),
+    ),
+)
+ROW = Row(
+    ("logging", "agent"), Looked(nodes=300, updated=300, ready=120, current=True), held=172, in_flight=8
+)
+STATE = State((BudgetState("staged", STATUS),), (ROW,), leader="watchbudget-7f9c")
+
+
+def shown(state: State, **options: Any) -> str:  # noqa: ANN401
+    console = Console(file=io.StringIO(), width=120, **options)
+    console.print(state_view(state))
+    text: str = console.file.getvalue()  # type: ignore[attr-defined]
+    return text
+
+
+def test_the_table():
+    lines = shown(STATE).splitlines()
+    assert lines[0].split() == ["BUDGET", "IN", "FLIGHT", "PERMITS", "HELD", "BLOCKED", "STATE"]
+    assert lines[1].split() == ["staged", "8", "20", "172", "1", "Starting"]
+    assert lines[4].split() == [
+        "logging/agent",
+        "300",
+        "300",
+        "120",
+        "172",
+        "8",
+        "########............",
+        "40%",
+    ]
+    assert lines[-1] == "Permits are given by watchbudget-7f9c."
+
+
+def test_who_waits_for_nobody_is_told_what_to_do():
+    text = " ".join(shown(replace(STATE, leader="")).split())
+    assert "Nobody leads, so nobody gives permits to 172 held pods" in text
+    assert "watchbudget rollout release --all" in text
+    assert "Nobody leads" not in shown(replace(STATE, leader=None))  # it may not be read
+
+
+def test_nothing_to_see():
+    assert shown(State()).splitlines() == [
+        "No WatchBudget paces starts here: none has spec.rollout.",
+        "No pod is held or starting.",
+    ]
+
+
+def test_names_and_reasons_from_the_cluster_are_only_text():
+    hostile = replace(ROW, key=("x", "\x1b[31mred"), paused="paused: \x1b]0;title\x07\nforged line")
+    text = shown(replace(STATE, rows=(hostile,)), force_terminal=True, color_system=None)
+    assert "\x1b[31m" not in text
+    assert "\x1b]0" not in text
+    assert "\nforged" not in text
+
+
+def test_json_is_complete():
+    told = state_json(STATE)
+    assert told["leader"] == "watchbudget-7f9c"
+    [budget] = told["budgets"]
+    assert budget["starts"] == {"inFlight": 8, "held": 172, "permits": 20, "blocked": 1}
+    [row] = told["daemonSets"]
+    assert (row["held"], row["inFlight"], row["done"], row["paused"]) == (172, 8, False, None)
+    done = replace(ROW, held=0, in_flight=0)
+    assert state_json(State(rows=(done,)))["daemonSets"][0]["done"]
+
+
+def test_release_tries_again_what_the_server_was_too_busy_for(tmp_path: Path):
+    asked: list[str] = []
+
+    def answer(request: Any) -> Any:  # noqa: ANN401
+        if request.method == "PATCH":
+            asked.append(request.path)
+            return status_answer(429) if len(asked) == 1 else json_answer({})
+        gates = [] if len(asked) > 1 else [{"name": "watchbudget.io/start"}]
+        pod = {
+            "metadata": {
+                "namespace": "ns",
+                "name": "a",
+                "uid": "u",
+                "labels": {"watchbudget.io/start": "held"},
+            },
+            "spec": {"schedulingGates": gates},
+        }
+        return json_answer({"metadata": {}, "items": [pod]})
+
+    async def run() -> list[str]:
+        from watchbudget.cli.reach import _connect  # noqa: PLC0415
+
+        async with fake_apiserver(answer) as fake:
+            kubeconfig = write_kubeconfig(tmp_path / "kubeconfig", fake.url, token="t")
+            async with _connect(Target(kubeconfig)) as cluster:
+                return await release_all(cluster, None, lambda *_: None)
+
+    assert asyncio.run(run()) == []
+    assert asked == ["/api/v1/namespaces/ns/pods/a"] * 2
