@@ -1,4 +1,4 @@
-"""What `watchbudget rollout` asks for and how it shows what it found; see test_live_rollout_commands.py, too."""
+"""What `watchbudget rollout` asks for, and how it shows what it found."""
 
 from __future__ import annotations
 

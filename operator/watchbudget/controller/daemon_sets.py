@@ -75,6 +75,7 @@ class DaemonSets:
         self._due: dict[Key, float] = {}
         self._busy: frozenset[Key] = frozenset()
         self._wake = asyncio.Event()
+        self._problem = ""
 
     def want(self, busy: Collection[Key], idle: Collection[Key] = ()) -> None:
         """Say which DaemonSets matter from now on; all others are forgotten.
@@ -129,8 +130,11 @@ class DaemonSets:
                 pause = RETRY_SECONDS
                 try:
                     pause = await self._look_at(key)
+                    self._problem = ""
                 except WireError as error:
-                    log.warning("%s/%s could not be looked at: %s", *key, error)
+                    if str(error) != self._problem:  # once, not for every DaemonSet of an outage
+                        log.warning("%s/%s could not be looked at: %s", *key, error)
+                    self._problem = str(error)
                 except Exception:  # one odd object must not keep the others from being looked at
                     log.exception("%s/%s could not be looked at", *key)
                 if key in self._due:

@@ -35,8 +35,12 @@ __all__ = ["Leadership", "Rollouts"]
 LONGEST_PAUSE = 1.0
 """Seconds between two passes, at most: a pass is what shows that starts are being looked after."""
 
-SHORTEST_PAUSE = 0.02
-"""At least; and twice what the pass before took, so that thousands of pods leave the thread to others."""
+SHORTEST_PAUSE, SHARE = 0.05, 4.0
+"""At least; and so many times what the pass before took, so that thousands of pods leave the processor to
+others."""
+
+REPORT_SECONDS = 1.0
+"""Between two reports for status, at least: with every pass the numbers change."""
 
 NO_PROGRESS = 10.0
 """Seconds without a pass after which the Lease is given up; it then lasts fifteen more at most."""
@@ -107,6 +111,7 @@ class Rollouts:
         self._taken_over = False
         self._taking_over: asyncio.Task[None] | None = None
         self._reported: Mapping[str, Staging] = {}
+        self._reported_at = float("-inf")
 
     def measure(self, metrics: StartMetrics) -> None:
         """Tell these of every pass, and of the writes."""
@@ -160,7 +165,7 @@ class Rollouts:
                     await self._wake.wait()
             except TimeoutError:
                 pass
-            await asyncio.sleep(max(SHORTEST_PAUSE, 2 * took))
+            await asyncio.sleep(max(SHORTEST_PAUSE, SHARE * took))
 
     def _pass_or_break(self) -> None:
         try:
@@ -222,12 +227,16 @@ class Rollouts:
             return
         waves = [key for key, its in terms.items() if its.waves]
         self._rolling.follow(self._clock(), result, self._daemon_sets.looked, self._plan, waves)
-        self._daemon_sets.want(self._rolling.since.keys(), waves)
+        # Held pods that no DaemonSet controls (any more) have one without a name.
+        self._daemon_sets.want([key for key in self._rolling.since if key[1]], waves)
 
     def _tell(self, before: Pass, result: Pass, pods: Mapping[str, Pod]) -> None:
         if self._news is not None:
             uids = {key: its.uid for key, its in self._daemon_sets.looked.items()}
             self._news.tell(before, result, pods, uids, self._plan.uids)
+        if self._clock() - self._reported_at < REPORT_SECONDS:
+            return  # there is a pass every second
+        self._reported_at = self._clock()
         observed = self.observed()
         if observed != self._reported:
             self._reported = observed
