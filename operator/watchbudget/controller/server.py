@@ -40,6 +40,9 @@ BODY_SECONDS = 30.0
 CLOSE_SECONDS = 5.0
 """How long answers under way may take when the listener closes; they take milliseconds."""
 
+NEWCOMER_SECONDS = 0.5
+"""How long a connection that was opened just before the listener closed has to send its request."""
+
 LINGER_SECONDS = 1.0
 """How long the rest of a body that is too long is read and dropped, so that its sender sees our refusal
 rather than a broken connection."""
@@ -139,14 +142,14 @@ class AdmissionServer:
         """
         self._draining = True
         await asyncio.sleep(seconds)
+        await self._stop_listening()
+        await asyncio.sleep(min(seconds, NEWCOMER_SECONDS))
         await self.close()
 
     async def close(self) -> None:
         """Take no more connections, finish the answers under way, close the rest."""
         self._draining = True
-        for runner in self._runners:
-            for site in list(runner.sites):
-                await site.stop()
+        await self._stop_listening()
         # aiohttp's own end of a connection drops a body that is still arriving
         if self._under_way:
             self._idle.clear()
@@ -155,6 +158,11 @@ class AdmissionServer:
         for runner in reversed(self._runners):  # admission first: probes tell until the end
             await runner.cleanup()
         self._runners.clear()
+
+    async def _stop_listening(self) -> None:
+        for runner in self._runners:
+            for site in list(runner.sites):
+                await site.stop()
 
     def _why_not_ready(self) -> str | None:
         if self._draining:

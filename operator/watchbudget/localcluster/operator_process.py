@@ -110,9 +110,8 @@ class OperatorProcess:
 
     def start(self) -> None:
         """Start the process; it is ready a little later."""
-        kubeconfig = self.cluster.kubeconfig_for(NAMESPACE, "watchbudget")
         argv = [*self._wrapper, sys.executable, "-m", "watchbudget", "run"]
-        argv += [f"--kubeconfig={kubeconfig}", f"--listen={LOOPBACK}", f"--serve-as={LOOPBACK}"]
+        argv += [f"--kubeconfig={self.make_kubeconfig()}", f"--listen={LOOPBACK}", f"--serve-as={LOOPBACK}"]
         argv += [f"--port={self.port}", f"--probe-port={self._probe_port}", f"--identity={self._name}"]
         argv += ["--drain=0s", *self._options]
         with self.log.open("ab") as log:
@@ -124,6 +123,10 @@ class OperatorProcess:
                 env={**os.environ, **self._env},
                 start_new_session=True,
             )
+
+    def make_kubeconfig(self) -> Path:
+        """A kubeconfig with a token that is new; for others to override."""
+        return self.cluster.kubeconfig_for(NAMESPACE, "watchbudget")
 
     def wait_ready(self, seconds: float = READY_SECONDS) -> None:
         """Wait until it would be sent admission requests.
