@@ -42,6 +42,8 @@ _COMMANDS = {
     "crd": "Print the WatchBudget CustomResourceDefinition.",
     "completion": "Print the shell completion for bash, zsh or fish.",
     "run": "Run the operator: judge at admission, report, stage starts.",
+    "rollout": "See how starts stand; pause, resume, free what is held.",
+    "uninstall": "Take the operator away, in an order that strands no pod.",
     "localcluster": "Run a real Kubernetes control plane on this machine.",
     "demo": "See it work: a real control plane, three agents, one audit.",
 }
