@@ -71,6 +71,7 @@ def validated(raw: dict[str, Any], by: Snapshot, **fields: object) -> AdmissionR
 
 def test_the_second_question_is_answered_from_the_first(snapshot: Snapshot):
     raw = mutated(RAW, snapshot)
+    raw["metadata"]["annotations"]["deprecated.daemonset.template.generation"] = "1"  # the API server does
     assert raw["spec"]["updateStrategy"]["rollingUpdate"]["maxUnavailable"] == 5
     assert raw["metadata"]["annotations"]["watchbudget.io/verdict"] == "deny"
     answer = validated(raw, snapshot)

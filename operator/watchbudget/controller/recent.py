@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from watchbudget.api.budget import GROUP
 from watchbudget.controller.annotations import OURS
 from watchbudget.inventory.fleet import DaemonSet
 from watchbudget.policy.appraisal import Appraisal
@@ -22,7 +23,9 @@ MOST = 32
 LARGEST = 64 * 1024
 """Bytes of a question. Larger ones are rare, and are judged twice rather than kept."""
 
-_WRITTEN = frozenset({*OURS, MAX_UNAVAILABLE})
+_OUTCOME = frozenset({*OURS, MAX_UNAVAILABLE})
+"""Annotations that a judgement leads to. It rests on others of our group, and on nobody else's: the API
+server itself counts up `deprecated.daemonset.template.generation` between the two questions."""
 
 
 class Recent:
@@ -52,6 +55,10 @@ class Recent:
 
 
 def _judged(item: DaemonSet) -> DaemonSet:
-    """The DaemonSet without the annotations that are the outcome of a judgement."""
-    others = {name: text for name, text in item.annotations.items() if name not in _WRITTEN}
-    return replace(item, annotations=others)
+    """The DaemonSet as far as a judgement rests on it."""
+    said = {
+        name: text
+        for name, text in item.annotations.items()
+        if name.startswith(f"{GROUP}/") and name not in _OUTCOME
+    }
+    return replace(item, annotations=said)
