@@ -10,9 +10,13 @@ from pathlib import Path
 
 from storm.world import NAMESPACE, World
 
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.append(str(ROOT / "tests"))  # the operator's harness is the tests' own
+
+from operator_process import OperatorProcess  # noqa: E402
+
 __all__ = ["governing"]
 
-ROOT = Path(__file__).resolve().parents[2]
 _BUDGET = "storm"
 _WITHIN = 60.0
 _CLUSTER_WIDE = (
@@ -28,14 +32,12 @@ def governing(world: World, settle: str) -> Iterator[dict[str, int]]:
     Everything is at its default but `settle` and what counts as a priced resource. Begins once the operator
     has judged the budget; afterwards no webhook and no priority level of it is left.
     """
-    sys.path.append(str(ROOT / "tests"))  # the operator's harness is the tests' own
-    from operator_process import OperatorProcess  # noqa: PLC0415
-
     cluster = world.cluster
     with OperatorProcess(cluster) as operator:
         try:
             cluster.apply(_manifest(world, settle))
             _wait_for_judgement(world)
+            _wait_for_gate(world, operator)
             assert operator.process is not None  # noqa: S101 - it is ready
             yield {"watchbudget": operator.process.pid}
         finally:
@@ -45,6 +47,24 @@ def governing(world: World, settle: str) -> Iterator[dict[str, int]]:
             ours = "--selector=app.kubernetes.io/name=watchbudget"
             cluster.kubectl("delete", _CLUSTER_WIDE, ours, "--ignore-not-found")
             cluster.kubectl("delete", "watchbudget", _BUDGET, "--ignore-not-found")
+
+
+def _wait_for_gate(world: World, operator: OperatorProcess) -> None:
+    """Only a leader holds pods, and only once the API server trusts its webhook's certificate.
+
+    The Lease of the scenario before may have to run out first.
+    """
+    path = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/watchbudget"
+    deadline = time.monotonic() + _WITHIN
+    while True:
+        webhooks = world.cluster.request("GET", path).json()["webhooks"]
+        if operator.metric("watchbudget_leading") and all(
+            webhook["clientConfig"].get("caBundle") for webhook in webhooks
+        ):
+            return
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"the operator holds no pods:\n{operator.output()}")
+        time.sleep(0.2)
 
 
 def _manifest(world: World, settle: str) -> str:

@@ -75,6 +75,9 @@ def run(
         used["rest of the machine"] = max(0.0, _machine_cpu() - machine - sum(used.values()))
         refused = world.refused_by_fairness() - refused_before
         told(f"  refused by priority and fairness, all levels: {refused:.0f}")
+        if scenario.governed and not record.held:
+            told("  NOT A SINGLE POD WAS HELD: these figures are not WatchBudget's")
+            finished = False
         samples: list[Sample] = bystanders.call("finish")
     return _outcome(world, scenario, finished, record, samples, meter, (began, before, growth, used))
 
