@@ -24,25 +24,36 @@ from watchbudget.rollout.model import Signals
 
 __all__ = ["AdaptiveLimit"]
 
-INITIAL = 4
-"""Starts at once before anything is known. Four lists at once slow a bystander to about 0.1 s on two cores
-(measured: 20 ms per list of 10,000 namespaces being served); from there it takes three rounds to 32."""
+INITIAL = 8
+"""Starts at once before anything is known. Eight lists of 10,000 namespaces at once slow a bystander to 0.2 s
+on two cores (measured: 20 ms each) for half a second. Half as many would cost a round more at every rollout:
+with 300 nodes some 5% of its time (simulated)."""
 
 TOLERANCE = 8.0
-"""Latency counts as trouble from so many times the baseline on."""
+LEAST_TROUBLE, MOST_TROUBLE = 0.1, 1.0
+"""Latency counts as trouble from `TOLERANCE` times the baseline on, but never below the first (seconds), or
+noise would throttle, and always above the second: Kubernetes' own objective for 99 of 100 simple requests
+(sig-scalability, slos/api_call_latency.md). The first is a tenth of it: in a loaded API server the slowest
+of 100 requests takes some ten times the median."""
 
 HEALTHY = 0.75
 """The limit grows only below this share of the trouble latency; between the two it stands still."""
 
-LEAST_BASELINE, MOST_BASELINE = 0.005, 0.125
-"""Seconds. Below 5 ms x 8 = 40 ms nothing is trouble, or noise would throttle; from 125 ms x 8 = 1 s on
-everything is: Kubernetes' own objective for simple requests (sig-scalability, slos/api_call_latency.md)."""
+EARLY = 0.3
+"""From this share of the trouble latency on slow start is over, as in TCP's HyStart (RFC 9406): what is under
+way and not listing yet would carry it far beyond."""
 
 BASELINE_WINDOW, BASELINE_SAMPLES = 600.0, 120
 """Seconds and probes from which the baseline is taken: the lower quartile of them."""
 
 QUIET = 3.0
 """Seconds without a start in flight after which the API server counts as unloaded by us."""
+
+RECENT = 1.5
+"""Seconds of probes before the newest that count with it."""
+
+LONGEST_LATENCY = 60.0
+"""Seconds; what takes longer counts as this."""
 
 STALE = 10.0
 """Seconds after which a probe tells nothing any more: without news the limit does not grow."""
@@ -55,28 +66,28 @@ SHORTEST_ROUND, LONGEST_ROUND = 1.0, 10.0
 
 
 class AdaptiveLimit:
-    """The limit, between 1 and a ceiling, moved by `update` at every pass."""
+    """The limit, between 1 and a ceiling, moved by `update` at every pass.
+
+    Attributes:
+        trouble: seconds; the latency of the probe from which on the limit is cut.
+        round: seconds from permit to end of a start, a moving average.
+    """
 
     def __init__(self) -> None:
         self._limit = float(INITIAL)
         self._threshold = math.inf  # where slow start ends
-        self._round = SHORTEST_ROUND
+        self.round = SHORTEST_ROUND
         self._last_cut = -math.inf
         self._last_busy = -math.inf
         self._rested = True
-        self._recent: deque[tuple[float, float]] = deque(maxlen=2)
+        self._recent: deque[tuple[float, float]] = deque(maxlen=8)
         self._unloaded: deque[tuple[float, float]] = deque(maxlen=BASELINE_SAMPLES)
-        self._baseline = LEAST_BASELINE
+        self.trouble = LEAST_TROUBLE
 
     @property
     def value(self) -> int:
         """How many may be in flight; at least one."""
         return int(self._limit)
-
-    @property
-    def trouble(self) -> float:
-        """Seconds: the latency of the probe from which on the limit is cut."""
-        return TOLERANCE * self._baseline
 
     def update(
         self, now: float, signals: Signals, *, ceiling: int, in_flight: int, ended: tuple[float, ...] = ()
@@ -97,19 +108,20 @@ class AdaptiveLimit:
         if in_flight or ended:
             self._last_busy, self._rested = now, False
         elif not self._rested and now - self._last_busy >= IDLE:
-            self._threshold = max(
-                self._threshold, 0.75 * self._limit
-            )  # RFC 2861: what was borne is remembered
+            # As RFC 2861 has it: what was borne is remembered as a threshold.
+            self._threshold = max(self._threshold, 0.75 * self._limit)
             self._limit = min(self._limit, float(INITIAL))
             self._rested = True
         for seconds in ended:
-            self._round += 0.2 * (min(max(seconds, SHORTEST_ROUND), LONGEST_ROUND) - self._round)
+            self.round += 0.2 * (min(max(seconds, SHORTEST_ROUND), LONGEST_ROUND) - self.round)
         load = self._load(now)
         if signals.refused > 0 or signals.timeouts > 0:
             self._cut(now, 0.5, SHORTEST_ROUND)
         elif load is not None and load > 1:
-            self._cut(now, max(0.5, 1 / math.sqrt(load)), self._round)
+            self._cut(now, max(0.5, 1 / math.sqrt(load)), self.round)
         elif load is not None and load <= HEALTHY and 2 * (in_flight + len(ended)) >= self._limit:
+            if load > EARLY:
+                self._threshold = min(self._threshold, self._limit)
             self._grow(len(ended))
         self._limit = max(1.0, min(self._limit, float(ceiling)))
         return self.value
@@ -117,6 +129,7 @@ class AdaptiveLimit:
     def _hear(self, now: float, latency: float | None, in_flight: int) -> None:
         if latency is None or not math.isfinite(latency) or latency < 0:
             return
+        latency = min(latency, LONGEST_LATENCY)
         self._recent.append((now, latency))
         # At the bottom what is seen is not our doing either: without this, an operator that starts amid
         # its own rollout on a slow API server would take slow for loaded and never leave the bottom.
@@ -126,12 +139,20 @@ class AdaptiveLimit:
                 self._unloaded.popleft()
             latencies = sorted(latency for _, latency in self._unloaded)
             quartile = latencies[(len(latencies) - 1) // 4]
-            self._baseline = min(max(quartile, LEAST_BASELINE), MOST_BASELINE)
+            self.trouble = min(max(TOLERANCE * quartile, LEAST_TROUBLE), MOST_TROUBLE)
 
     def _load(self, now: float) -> float | None:
-        """The latency as a share of what is trouble. One slow probe is chance, two in a row are not."""
-        fresh = [latency for heard, latency in self._recent if now - heard <= STALE]
-        return min(fresh) / self.trouble if fresh else None
+        """The latency as a share of what is trouble: the geometric mean of the last probes, or the last one.
+
+        Latencies vary by factors: one slow probe is often chance, two in a row are not.
+        """
+        while self._recent and self._recent[0][0] < now - STALE:
+            self._recent.popleft()
+        if not self._recent:
+            return None
+        newest = self._recent[-1][0]
+        latencies = [latency for heard, latency in self._recent if heard >= newest - RECENT]
+        return math.prod(latencies) ** (1 / len(latencies)) / self.trouble
 
     def _cut(self, now: float, factor: float, pause: float) -> None:
         if now - self._last_cut < pause:

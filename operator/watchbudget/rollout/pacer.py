@@ -23,6 +23,7 @@ from watchbudget.rollout.model import (
 )
 from watchbudget.rollout.numbers import budget_pauses_of, numbers_of_budgets, numbers_of_daemon_sets
 from watchbudget.rollout.seen import Seen
+from watchbudget.rollout.spacing import Spacing
 
 __all__ = ["Pacer"]
 
@@ -55,7 +56,8 @@ class Pacer:
         """
         self._max_starts = max(1, max_starts)
         self._books, self._health, self._turns = Books(), Health(), Turns()
-        self._limit, self._let_go, self._grants = AdaptiveLimit(), LetGo(), Grants()
+        self._limit, self._spacing = AdaptiveLimit(), Spacing()
+        self._let_go, self._grants = LetGo(), Grants()
         self._moved: dict[Key, float] = {}  # when a DaemonSet's starts last moved, or had a reason not to
         self._held: Mapping[str, Start] = {}  # in the pass before
         self._locked: frozenset[str] = frozenset()  # budgets kept free for a large list, as well
@@ -108,7 +110,7 @@ class Pacer:
         else:
             self._grants.drop()
             self._locked = frozenset()
-        if len(release) == MOST_PER_PASS:
+        if leading and ledger.total < limit and any(candidates.values()):
             wake.append(now + AGAIN)
 
         pauses = self._pauses(seen, ledger)
@@ -233,7 +235,8 @@ class Pacer:
             start = seen.held[uid]
             ledger.take(start, seen.rules[start.daemon_set])
         self._turns.forget(candidates)
-        most = min(limit - ledger.total, MOST_PER_PASS)
+        spaced = self._spacing.room(now, limit, self._limit.round)
+        most = min(limit - ledger.total, spaced, MOST_PER_PASS)
         if most <= 0:
             return []
         skip = self._grants.not_now(now) | let_go
@@ -243,6 +246,7 @@ class Pacer:
             if first:
                 waiting[key] = Waiting(first, seen.rules[key], critical=first[0].critical)
         chosen, self._locked = self._turns.share_out(waiting, ledger, most)
+        self._spacing.take(len(chosen))
         for start in chosen:
             self._grants.give(now, start.uid)
         return [start.uid for start in chosen]
@@ -252,5 +256,5 @@ class Pacer:
         told = {
             key: seen.pause(key, seen.shown_revision(key, ledger), ledger, self._health) for key in seen.rules
         }
-        told |= {key: seen.order(key) for key in seen.terms if key not in told}
+        told |= {key: seen.order(key) for key in seen.ordered() if key not in told}
         return {key: pause for key, pause in told.items() if pause is not None}

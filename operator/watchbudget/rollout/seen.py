@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -37,19 +38,18 @@ class Seen:
         """Sort what was given."""
         held: dict[str, Start] = {}
         permitted: dict[str, Start] = {}
-        waiting: dict[Key, list[Start]] = {}
+        waiting: defaultdict[Key, list[Start]] = defaultdict(list)
         for start in starts:
             if start.phase is Phase.HELD:
                 held[start.uid] = start
+                waiting[start.daemon_set].append(start)
             else:
                 permitted[start.uid] = start
-        for start in held.values():
-            waiting.setdefault(start.daemon_set, []).append(start)
         keys = {start.daemon_set for start in permitted.values()}.union(
             waiting, (key for key, its in terms.items() if its.waves)
         )
         rules = {key: Rules.of(terms.get(key), ceilings) for key in keys}
-        return cls(held, permitted, waiting, rules, terms, ceilings)
+        return cls(held, permitted, dict(waiting), rules, terms, ceilings)
 
     def order(self, key: Key) -> Pause | None:
         """Why people do not want a DaemonSet's starts to go on."""
@@ -90,4 +90,15 @@ class Seen:
         pods = self.waiting.get(key) or [
             start for (of, _), failing in ledger.failing.items() if of == key for start in failing
         ]
+        if len(revisions := {pod.revision for pod in pods}) == 1:
+            return revisions.pop()
         return max(pods, key=lambda pod: (pod.held_since, pod.uid)).revision if pods else ""
+
+    def ordered(self) -> set[Key]:
+        """DaemonSets with terms whose owner, or a budget's, has paused something."""
+        paused = {name for name, ceiling in self.ceilings.items() if ceiling.paused is not None}
+        return {
+            key
+            for key, its in self.terms.items()
+            if its.paused is not None or (paused and not paused.isdisjoint(its.budgets))
+        }
