@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from fnmatch import translate
 from functools import cache, cached_property
 from importlib import resources
 from pathlib import Path
@@ -93,18 +94,21 @@ class _Signs:
 
     def __init__(self, entries: Sequence[Entry]) -> None:
         self._by_name: dict[str, list[_Known]] = {}
-        self._others: list[_Known] = []
+        self._by_pattern: list[tuple[re.Pattern[str], _Known]] = []
         for position, entry in enumerate(entries):
             for number, sign in enumerate(entry.match):
                 known = _Known((_weight(sign), -position, -number), entry, sign)
                 name = (sign.image or "*").lower().rpartition("/")[2]
-                plain = not _WILDCARD.search(name)
-                (self._by_name.setdefault(name, []) if plain else self._others).append(known)
+                if _WILDCARD.search(name):
+                    self._by_pattern.append((re.compile(translate(name)), known))
+                else:
+                    self._by_name.setdefault(name, []).append(known)
 
     def near(self, image: Image) -> Iterator[_Known]:
-        """Those that may be about the image, and all that are not about one image's name."""
-        yield from self._by_name.get(image.path[-1], ())
-        yield from self._others
+        """Those whose image, if they ask for one, may be this one."""
+        name = image.path[-1]
+        yield from self._by_name.get(name, ())
+        yield from (known for pattern, known in self._by_pattern if pattern.match(name))
 
 
 def load_catalogue(extra_paths: Sequence[Path] = ()) -> Catalogue:

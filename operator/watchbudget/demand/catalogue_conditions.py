@@ -6,6 +6,7 @@ docs/catalogue.md explains them to people who write their own entries.
 from __future__ import annotations
 
 import re
+from functools import cache
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
@@ -64,12 +65,23 @@ class VersionRange(Model):
 
     def holds(self, version: Version) -> bool:
         """Whether a release is within the bound; missing parts count as zero."""
-        found = _VERSION.fullmatch(self.text)
-        bound = parse_version(found.group(2)) if found else None
-        if found is None or bound is None:  # unreachable after validation
-            return False
-        ours, theirs = (v + (0,) * (4 - len(v)) for v in (version, bound))
-        return ours >= theirs if found.group(1) == ">=" else ours < theirs
+        operator, bound = _bound(self.text)
+        ours = _padded(version)
+        return ours >= bound if operator == ">=" else ours < bound
+
+
+@cache
+def _bound(text: str) -> tuple[str, Version]:
+    """The bound taken apart; there are as many as the catalogue has."""
+    found = _VERSION.fullmatch(text)
+    bound = parse_version(found.group(2)) if found else None
+    if found is None or bound is None:
+        raise ValueError(f"{text!r} was not validated")
+    return found.group(1), _padded(bound)
+
+
+def _padded(version: Version) -> Version:
+    return version + (0,) * (4 - len(version))
 
 
 class Sign(Model):
