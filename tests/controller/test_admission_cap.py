@@ -142,6 +142,13 @@ def test_the_tightest_budget_is_named_once_whatever_else_is_said():
     assert not any("rollout-too-wide" in line for line in answer.warnings)
 
 
+def test_what_is_denied_was_not_lowered():
+    strict = budget("strict", rollout={"maxConcurrentStarts": 5}, enforcement={"action": "Deny"})
+    answer = validate(parse(body(object=stored(agent(), strict))), snapshot_of(strict))
+    assert not answer.allowed
+    assert not any("lowered" in line for line in answer.warnings)
+
+
 def test_a_quiet_budget_lowers_without_a_word():
     assert validate(parse(body(object=stored(agent(), QUIET))), snapshot_of(QUIET)) == UNTOUCHED
 

@@ -65,6 +65,22 @@ async def test_answers_carry_the_uid_and_the_verdict():
         assert review["response"]["warnings"] == ["a b"]
 
 
+def test_a_denial_stands_in_the_log_on_one_line(caplog: pytest.LogCaptureFixture):
+    def refuse(_: AdmissionRequest) -> AdmissionResponse:
+        return AdmissionResponse(allowed=False, message="logging/agent is too dear:\n- by far" + "!" * 5000)
+
+    @async_test
+    async def run() -> None:
+        async with serving({"/deny": refuse}) as (_, url, _, bundle), client(bundle) as session:
+            await post(session, f"{url}/deny", body(name="agent", namespace="logging"))
+
+    with caplog.at_level(logging.INFO):
+        run()
+    (line,) = [record.getMessage() for record in caplog.records if "Denied" in record.getMessage()]
+    assert line.startswith("Denied: 'CREATE DaemonSet logging/agent': logging/agent is too dear: - by far!")
+    assert len(line) < 1100
+
+
 @async_test
 async def test_an_unknown_path_never_allows():
     async with serving(HANDLERS) as (_, url, _, bundle), client(bundle) as session:

@@ -178,6 +178,18 @@ def test_a_refusal_delays_that_daemon_set_only(failure: int, pause: int):
     run()
 
 
+@pytest.mark.parametrize(("failure", "lines"), [(404, 0), (409, 0), (403, 1), (503, 1)])
+def test_one_that_is_gone_is_no_trouble_to_report(failure: int, lines: int, caplog: pytest.LogCaptureFixture):
+    @async_test
+    async def run() -> None:
+        bench = Bench()
+        bench.next = [failure]
+        await bench.want(WANTED)
+
+    run()
+    assert len([record for record in caplog.records if record.levelname == "WARNING"]) == lines
+
+
 @pytest.mark.parametrize("failure", [429, 500, 503, "lost"])
 def test_an_outage_delays_all(failure: int | str):
     @async_test

@@ -64,6 +64,16 @@ def test_names_the_first_violators_and_counts_the_others():
                 "budget or of a rule"
             ),
         ),
+        (
+            Standing(
+                "b", governed=9, audited=4, worst=(ranked("a", "x"), ranked("quiet"), ranked("b", "x", "y"))
+            ),
+            "OnlyAudited",
+            (
+                "4 of 9 governed DaemonSets have findings that are only reported, by action Audit of the "
+                "budget or of a rule: logging/a (x), logging/b (x, y) and 2 more"
+            ),
+        ),
     ],
 )
 def test_compliant(standing: Standing, reason: str, message: str):
@@ -160,6 +170,12 @@ def test_stale_says_since_when_and_the_same_for_ever():
             1.0,
             ("True", "SizeAssumed"),
             "size of networkpolicies",
+        ),
+        (
+            Census((CENSUS.resources[0], replace(CENSUS.resources[1], objects=0, served=False))),
+            1.0,
+            ("False", "NotServed"),
+            "serves no networkpolicies (spec.resources)",
         ),
     ],
 )

@@ -188,6 +188,20 @@ def test_failures_stay_pending_and_are_tried_again_later(failure: int | str):
     run()
 
 
+@pytest.mark.parametrize(("failure", "lines"), [(404, 0), (409, 0), (403, 1), (503, 1)])
+def test_one_that_changed_meanwhile_is_no_trouble_to_report(
+    failure: int, lines: int, caplog: pytest.LogCaptureFixture
+):
+    @async_test
+    async def run() -> None:
+        bench = Bench()
+        bench.server.next = [failure]
+        await bench.want(FULL)
+
+    run()
+    assert len([record for record in caplog.records if record.levelname == "WARNING"]) == lines
+
+
 @bench_test
 async def test_an_answer_that_was_lost_is_found_out_by_the_watches(bench: Bench):
     bench.server.next = ["lost after"]

@@ -146,7 +146,7 @@ async def test_a_resource_that_is_not_served_is_none_and_said(tmp_path: Path):
     gone = GroupResource("gone.io", "things")
     async with fake_api(tmp_path, Server(metrics=METRICS)) as fake:
         entries, problems = await census(fake, NAMESPACES, gone)
-        assert entries[1] == ResourceCensus(gone, 0, 0, "page")
+        assert entries[1] == ResourceCensus(gone, 0, 0, "page", served=False)
         assert (problems[0].severity, "serves no things.gone.io" in problems[0].message) == ("warning", True)
 
 
@@ -199,6 +199,7 @@ async def test_who_never_lists_has_the_metrics_alone(tmp_path: Path):
             True,
         )
         assert (entries[2].objects, entries[2].source) == (0, "metrics")
+        assert [entry.served for entry in entries] == [True, True, False]
         assert len(entries) == 3
         assert not [each for each in fake.requests if "limit=" in each]
     assert [each.severity for each in problems] == ["warning", "error"]

@@ -99,6 +99,19 @@ def test_permission_alone_leads_to_the_role_that_gives_it(watches: Watches):
     assert material.freed_bytes == 0
 
 
+@pytest.mark.parametrize("role", ["view", "cluster-admin", "system:node-proxier"])
+def test_nobody_is_told_to_change_a_role_of_the_cluster_itself(role: str):
+    strict = budget(enforcement={"minimumEvidence": "granted"})
+    of_the_cluster = replace(GRANT, path=("ClusterRoleBinding/agent", f"ClusterRole/{role}"))
+    uncertain = demand(watches=Watches.UNKNOWN, evidence=Evidence.GRANTED)
+    material = RULE.check(context(uncertain, of=strict, grants=(of_the_cluster,)))
+    assert material is not None
+    assert (
+        "let ClusterRoleBinding/agent bind a role without list and watch of namespaces instead of "
+        f"ClusterRole/{role}; if" in material.remedy.text
+    )
+
+
 def test_a_permission_that_no_role_explains_names_the_account():
     strict = budget(enforcement={"minimumEvidence": "granted"})
     unexplained = replace(GRANT, path=("SubjectAccessReview",), verbs=("watch",))

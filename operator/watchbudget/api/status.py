@@ -146,7 +146,7 @@ class RolloutStatus(ApiModel):
     nodes: Count
     """Nodes it should run on."""
     updated: Count
-    """Nodes that run the new version."""
+    """Nodes with a pod of the new version, held ones too."""
     ready: Count | None = None
     """Nodes where it is ready."""
     held: Count | None = None

@@ -124,12 +124,12 @@ def validate(request: AdmissionRequest, snapshot: Snapshot | None) -> AdmissionR
         judgement = judged_as_change(snapshot.bench.judge_one(candidate.old, snapshot.ledgers), judgement)
     counting = [finding for finding in judgement.findings if finding.exempted is None]
     warned = [finding for finding in counting if finding.action is Action.WARN]
+    if judgement.verdict is Verdict.DENY:  # what is not stored was not capped either
+        denials = [finding for finding in counting if finding.action is Action.DENY]
+        message = _denial(candidate.new, denials)
+        return AdmissionResponse(allowed=False, warnings=_bounded(warned, unread), message=message)
     capped = cap_warning(request.object or {}, appraisal, snapshot.bench.budgets)
-    response = AdmissionResponse(allowed=True, warnings=_bounded(warned, [*capped, *unread]))
-    if judgement.verdict is not Verdict.DENY:
-        return response
-    denials = [finding for finding in counting if finding.action is Action.DENY]
-    return replace(response, allowed=False, message=_denial(candidate.new, denials))
+    return AdmissionResponse(allowed=True, warnings=_bounded(warned, [*capped, *unread]))
 
 
 def _judge(item: DaemonSet, snapshot: Snapshot) -> tuple[Appraisal, Judgement]:

@@ -162,7 +162,7 @@ class AnnotationWriter:
             pause = self._refused.setdefault(key, Backoff(5.0, 300.0, self._clock))
             pause.failed()
             job.due = pause.until
-        if answer.problem != self._problem:
+        if answer.problem != self._problem and answer.outcome is not Outcome.GONE:
             log.warning("Annotations of DaemonSet %s/%s will be written later: %s", *key, answer.problem)
         self._problem = answer.problem
 

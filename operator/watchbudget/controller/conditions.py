@@ -32,6 +32,10 @@ _LONGEST = 1024
 """Characters of a message: some names of 253 characters and what is said of them."""
 
 
+_SHOWN = 3
+"""DaemonSets that a message names; the others are counted."""
+
+
 def cut(text: str, longest: int = _LONGEST) -> str:
     """The text, or its beginning and an ellipsis."""
     return text if len(text) <= longest else f"{text[: longest - 1]}…"
@@ -94,9 +98,15 @@ def compliant(standing: Standing, unread: int = 0) -> Claim:
             "True",
             "OnlyAudited",
             f"{standing.audited:,} of {governed} {verb} that are only reported, by action Audit of the "
-            f"budget or of a rule{exempted}{rest}",
+            f"budget or of a rule{_dearest(standing)}{exempted}{rest}",
         )
     return Claim("True", "NoFindings", f"None of {governed} has a finding that counts{exempted}{rest}")
+
+
+def _dearest(standing: Standing) -> str:
+    """The first few of those with findings, where none is a violation."""
+    found = [each for each in standing.worst if each.findings][:_SHOWN]
+    return f": {_named(found, standing.audited)}" if found else ""
 
 
 def _named(violators: Sequence[Ranked], number: int) -> str:
@@ -178,6 +188,13 @@ def census_fresh(
         since = f" since {when}" if when else ""
         return Claim(
             "False", "Stale", f"The API server could not be asked for counts{since}; figures are old"
+        )
+    unknown = [entry.resource for entry in entries if not entry.served]
+    if unknown:
+        return Claim(
+            "False",
+            "NotServed",
+            f"The API server serves no {names(unknown)} (spec.resources): nothing to watch, nothing priced",
         )
     sizes = [entry.resource for entry in entries if entry.bytes_assumed]
     if sizes:

@@ -373,7 +373,7 @@ def _tells_apart(old: Census, new: Census) -> bool:
     return any(
         abs(getattr(entry, figure) - getattr(before[entry.resource], figure)) * 200
         > getattr(before[entry.resource], figure)
-        or entry.source != before[entry.resource].source
+        or (entry.source, entry.served) != (before[entry.resource].source, before[entry.resource].served)
         for entry in new.resources
         for figure in ("objects", "stored_bytes")
     )

@@ -213,7 +213,11 @@ class Rollouts:
         for freed in result.let_go:
             self.writes.let_go(pods[freed.uid])
         if result.let_go:
-            log.warning("%d held pods are let go: %s", len(result.let_go), result.let_go[0].why.value)
+            log.warning(
+                "Held pods are let go without a permit: %d, the first because %s",
+                len(result.let_go),
+                result.let_go[0].why.value,
+            )
 
     def _follow(self, result: Pass, terms: Mapping[Key, Terms], *, leading: bool) -> None:
         """Look more closely at what rolls, and probe more often while it does; a standby has no need to."""

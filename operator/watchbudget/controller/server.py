@@ -21,7 +21,14 @@ from aiohttp.http_exceptions import HttpProcessingError
 from prometheus_client import CollectorRegistry
 
 from watchbudget.controller.probes import AdmissionMetrics, Reason, probe_handler
-from watchbudget.controller.review import AdmissionRequest, AdmissionResponse, BadReview, encode, parse
+from watchbudget.controller.review import (
+    AdmissionRequest,
+    AdmissionResponse,
+    BadReview,
+    encode,
+    one_line,
+    parse,
+)
 
 __all__ = ["AdmissionServer", "Handler"]
 
@@ -46,6 +53,9 @@ NEWCOMER_SECONDS = 0.5
 LINGER_SECONDS = 1.0
 """How long the rest of a body that is too long is read and dropped, so that its sender sees our refusal
 rather than a broken connection."""
+
+LONGEST_DENIAL = 1000
+"""Characters of a denial in the log; it has up to five findings, each with its remedy."""
 
 FAILED_OPEN = AdmissionResponse(allowed=True, warnings=("watchbudget: internal error, not judged",))
 
@@ -227,6 +237,8 @@ class AdmissionServer:
             self.metrics.errors.labels(request.path).inc()
             return _json(200, encode(review.uid, FAILED_OPEN)), "error"
         verdict = "denied" if not answer.allowed else "warned" if answer.warnings else "allowed"
+        if not answer.allowed:  # nothing else of ours tells of it
+            log.info("Denied: %s: %s", _named(review), one_line(answer.message, LONGEST_DENIAL))
         return _json(200, encoded), verdict
 
 

@@ -157,7 +157,7 @@ def _applied(name: str, version: str, status: WatchBudgetStatus) -> dict[str, An
 
 
 def _tell(name: str, known: _Budget, answer: Answer) -> None:
-    """Log a problem once, not at every attempt of an outage."""
-    if answer.problem != known.problem:
+    """Log a problem once, not at every attempt of an outage; a budget that was changed meanwhile is none."""
+    if answer.problem != known.problem and answer.outcome is not Outcome.GONE:
         log.warning("The status of WatchBudget %s will be written later: %s", name, answer.problem)
     known.problem = answer.problem

@@ -136,7 +136,7 @@ async def _read_one(
         problems.append(
             Problem(CLUSTER, f"{api.server} serves no {resource}: counted as none", severity="warning")
         )
-        return ResourceCensus(resource, 0, 0, "page")
+        return ResourceCensus(resource, 0, 0, "page", served=False)
     page = _protobuf_page(answer) if answer.content_type == _PROTOBUF else _json_page(api, path, answer)
     objects = page.items if page.last else _total(page, known)
     if objects is None:
@@ -158,7 +158,7 @@ async def _read_metrics_only(
     if not await _served(api, resource):
         message = f"{api.server} serves no {resource}: counted as none"
         problems.append(Problem(CLUSTER, message, severity="warning"))
-        return ResourceCensus(resource, 0, 0, "metrics", read_at=metrics.read_at)
+        return ResourceCensus(resource, 0, 0, "metrics", read_at=metrics.read_at, served=False)
     raise ClusterError(f"{api.server} does not tell in its metrics how many there are")
 
 

@@ -185,6 +185,7 @@ class ResourceCensus:
     source: Literal["metrics", "page", "flag", "assumed"]
     bytes_assumed: bool = False  # the count was read, the size was not
     read_at: str | None = None  # RFC 3339, the server's Date
+    served: bool = True  # False: the server knows no such resource
 
 
 @dataclass(frozen=True, slots=True)

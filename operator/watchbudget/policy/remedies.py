@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from functools import cache
 
+from watchbudget.demand.builtin_roles import builtin_roles
 from watchbudget.demand.images import parse_version
 from watchbudget.demand.model import Demand, Grant, Narrowing, Watches
 from watchbudget.policy.context import Context
@@ -97,7 +99,14 @@ def _revoke(demand: Demand, grant: Grant | None, context: Context) -> str:
         return f"take {verbs} of {demand.resource} away from service account {account}"
     binding, role = grant.path[0], grant.path[-1]
     others = f", on which {', '.join(context.shared_with)} may rely too" if context.shared_with else ""
+    if role in _builtin():  # whoever changes one changes it for all, and the API server puts it back
+        return f"let {binding} bind a role without {verbs} of {demand.resource} instead of {role}{others}"
     return f"take {verbs} of {demand.resource} out of {role} (bound by {binding}{others})"
+
+
+@cache
+def _builtin() -> frozenset[str]:
+    return frozenset(f"ClusterRole/{role.name}" for role in builtin_roles() if role.namespace is None)
 
 
 def _declaration(demand: Demand, value: str) -> str:

@@ -31,8 +31,8 @@ def _check(context: Context) -> Material | None:
         )
     limit = recommended_limit(need.total, need.request)
     remedy = Remedy(
-        f"Set resources.limits.memory of {need.container} to {format_bytes(limit)} for the caches, as the "
-        "patch does, plus what the agent needs besides them (compare container_memory_working_set_bytes).",
+        f"Set resources.limits.memory of {need.container} to {format_bytes(limit)} for the caches, plus "
+        "what the agent needs besides them (compare container_memory_working_set_bytes).",
         context.daemon_set.title,
         container_patch(context.daemon_set, need.container, limit),
     )
