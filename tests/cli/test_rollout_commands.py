@@ -113,6 +113,19 @@ def test_the_table():
     assert lines[-1] == "Permits are given by watchbudget-7f9c."
 
 
+def test_pods_that_failed_are_neither_starting_nor_done():
+    failing = replace(ROW, held=0, in_flight=0, failing=8)
+    told = state_json(State(rows=(failing,)))["daemonSets"][0]
+    assert (told["inFlight"], told["failing"], told["done"]) == (0, 8, False)
+    assert shown(State(rows=(failing,))).splitlines()[1].split()[4:7] == ["0", "0", "8"]
+
+
+@pytest.mark.parametrize(("current", "percent"), [(False, "0%"), (True, "100%")])
+def test_nodes_that_are_not_counted_yet_are_no_progress(current: bool, percent: str):
+    row = Row(("logging", "agent"), Looked(current=current))
+    assert shown(State(rows=(row,))).splitlines()[1].split()[-1] == percent
+
+
 def test_who_waits_for_nobody_is_told_what_to_do():
     text = " ".join(shown(replace(STATE, leader="")).split())
     assert "Nobody leads, so nobody gives permits to 172 held pods" in text

@@ -15,7 +15,7 @@ from watchbudget.controller.looked import Looked, read_looked
 from watchbudget.controller.pod_reading import Pod, read_pod
 from watchbudget.inventory.errors import Forbidden, NotFound
 from watchbudget.rollout.gate import LABEL
-from watchbudget.rollout.model import Key
+from watchbudget.rollout.model import Key, Phase
 
 __all__ = ["BUDGETS", "BudgetState", "Row", "State", "labelled_pods", "read_state"]
 
@@ -38,6 +38,7 @@ class Row:
     Attributes:
         held: pods that wait.
         in_flight: pods with a permit that are not done starting.
+        failing: pods that started, and failed.
         failed: starts that failed in the last ten minutes, if reported.
         paused: why nothing of it is started, in words; empty while starts go on.
         since: when its rollout began, if reported.
@@ -48,6 +49,7 @@ class Row:
     its: Looked
     held: int = 0
     in_flight: int = 0
+    failing: int = 0
     failed: int | None = None
     paused: str = ""
     since: str | None = None
@@ -56,7 +58,7 @@ class Row:
     @property
     def done(self) -> bool:
         """Whether nothing of it waits or starts, and every node has the newest template."""
-        return not self.held and not self.in_flight and not self.its.behind
+        return not (self.held or self.in_flight or self.failing or self.its.behind)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,10 @@ class State:
 class _Counts:
     held: Counter[Key] = field(default_factory=Counter)
     in_flight: Counter[Key] = field(default_factory=Counter)
+    failing: Counter[Key] = field(default_factory=Counter)
+
+    def of(self, phase: Phase) -> Counter[Key]:
+        return {Phase.HELD: self.held, Phase.FAILED: self.failing}.get(phase, self.in_flight)
 
 
 async def labelled_pods(cluster: Cluster, namespace: str | None = None) -> list[Pod]:
@@ -115,7 +121,7 @@ async def read_state(cluster: Cluster, *, only: Key | None = None, namespace: st
     """
     counts = _Counts()
     for pod in await labelled_pods(cluster, None if only is None else only[0]):
-        (counts.in_flight if pod.gate is None else counts.held)[pod.start.daemon_set] += 1
+        counts.of(pod.start.phase)[pod.start.daemon_set] += 1
     budgets = await _budgets(cluster)
     reported: dict[Key, list[tuple[str, RolloutStatus]]] = {}
     for budget in budgets:
@@ -130,12 +136,13 @@ async def read_state(cluster: Cluster, *, only: Key | None = None, namespace: st
             its,
             held=counts.held[key],
             in_flight=counts.in_flight[key],
+            failing=counts.failing[key],
             failed=max((rollout.failed or 0 for _, rollout in told), default=None),
-            paused=_paused(its, told, messages),
+            paused=_paused(key, its, told, messages),
             since=min((rollout.started_at for _, rollout in told if rollout.started_at), default=None),
             budgets=tuple(name for name, _ in told),
         )
-        if only is not None or row.held or row.in_flight or told or its.paused is not None:
+        if only is not None or row.held or row.in_flight or row.failing or told or its.paused is not None:
             rows.append(row)
     return State(budgets, tuple(sorted(rows, key=lambda row: row.key)), await _leader(cluster, namespace))
 
@@ -180,11 +187,16 @@ async def _leader(cluster: Cluster, namespace: str) -> str | None:
     return str(holder or "").rpartition("_")[0] or str(holder or "")
 
 
-def _paused(its: Looked, told: list[tuple[str, RolloutStatus]], messages: Mapping[str, str]) -> str:
+def _paused(key: Key, its: Looked, told: list[tuple[str, RolloutStatus]], messages: Mapping[str, str]) -> str:
+    """Why it is paused. A budget has one message: where several are paused, it is about the first."""
     if its.paused is not None:
         return f"paused {its.paused}" if its.paused.startswith("by ") else f"paused: {its.paused}"
     for budget, rollout in told:
         if rollout.paused_reason:
-            message = messages.get(budget, "")
-            return f"{rollout.paused_reason}{': ' if message else ''}{message}"
+            about, _, message = messages.get(budget, "").partition(": ")
+            return (
+                f"{rollout.paused_reason}: {message}"
+                if about.split(" ")[0] == "/".join(key)
+                else rollout.paused_reason
+            )
     return ""

@@ -57,17 +57,22 @@ def _rows(state: State) -> RenderableType:
             Column("READY", _numbers([row.its.ready for row in rows]), "right"),
             Column("HELD", _numbers([row.held for row in rows]), "right"),
             Column("STARTING", _numbers([row.in_flight for row in rows]), "right"),
-            Column("FAILED", _numbers([row.failed for row in rows]), "right"),
+            Column("FAILED", _numbers([_failed(row) for row in rows]), "right"),
             Column("RUNNING THE NEWEST", tuple(_bar(row) for row in rows)),
         ]
     )
 
 
+def _failed(row: Row) -> int | None:
+    """What is reported comes later than what is seen."""
+    return max(row.failed or 0, row.failing) if row.failing else row.failed
+
+
 def _bar(row: Row) -> Text:
-    """What is started of the newest template: updated pods that wait or start do not count."""
+    """What is started of the newest template: updated pods that wait, start or failed do not count."""
     nodes = row.its.nodes
-    started = max(0, min(row.its.updated - row.held - row.in_flight, nodes))
-    share = started / nodes if nodes else 1.0
+    started = max(0, min(row.its.updated - row.held - row.in_flight - row.failing, nodes))
+    share = started / nodes if nodes else float(row.done)  # no nodes, or not counted yet
     full = int(share * BAR)
     style = "yellow" if row.paused else "green"
     return Text.assemble(("#" * full, style), ("." * (BAR - full), "dim"), f" {int(share * 100):3d}%")
@@ -123,6 +128,7 @@ def state_json(state: State) -> dict[str, Any]:
                 "ready": row.its.ready,
                 "held": row.held,
                 "inFlight": row.in_flight,
+                "failing": row.failing,
                 "failed": row.failed,
                 "paused": row.paused or None,
                 "startedAt": row.since,
