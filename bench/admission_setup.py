@@ -1,0 +1,208 @@
+"""Who is asked in bench/admission.py, and how each is set up in one cluster beside the others."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import datetime as dt
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from fleets import daemon_sets, rbac
+from watchbudget.controller import tls
+from watchbudget.localcluster.cluster import LocalCluster
+from watchbudget.localcluster.ports import free_ports
+
+__all__ = [
+    "BUDGET",
+    "POLICY",
+    "PROVE",
+    "SAYS",
+    "VARIANTS",
+    "candidate",
+    "fleet",
+    "only_in",
+    "path_of",
+    "stock_kopf",
+]
+
+VARIANTS = {
+    "nobody": "nobody is asked",
+    "watchbudget": "WatchBudget, both webhooks",
+    "kopf": "stock kopf webhook that does nothing",
+    "policy": "ValidatingAdmissionPolicy, two authorizer checks",
+}
+SAYS = {
+    "nobody": "",
+    "watchbudget": "WatchBudget bench",
+    "kopf": "seen by kopf",
+    "policy": "may list and watch",
+}
+"""What must be among the warnings when it is asked whether it is asked."""
+
+PROVE = "bench.watchbudget.io/prove"
+AGENTS = Path(__file__).parent.parent / "operator/watchbudget/cli/demo_agents.yaml"
+BUDGET = """\
+apiVersion: watchbudget.io/v1alpha1
+kind: WatchBudget
+metadata: {name: bench}
+spec:
+  limits: {cachePerPod: 64Mi, cachePerNode: 1Gi, cacheTotal: 1Ti}
+  enforcement: {action: Warn}
+"""
+CLIENT = """\
+apiVersion: v1
+kind: ServiceAccount
+metadata: {name: client, namespace: bench-nobody}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: {name: bench-client}
+rules: [{apiGroups: [apps], resources: [daemonsets], verbs: [create]}]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: {name: bench-client}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: bench-client}
+subjects: [{kind: ServiceAccount, name: client, namespace: bench-nobody}]
+"""
+CHECK = "authorizer.serviceAccount(object.metadata.namespace, {account}).group('').resource('namespaces')"
+POLICY = f"""\
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicy
+metadata: {{name: bench}}
+spec:
+  failurePolicy: Ignore
+  matchConstraints:
+    resourceRules:
+      - {{apiGroups: [apps], apiVersions: [v1], operations: [CREATE, UPDATE], resources: [daemonsets]}}
+  variables:
+    - name: account
+      expression: object.spec.template.spec.?serviceAccountName.orValue('default')
+  validations:
+    - expression: >-
+        !({CHECK.format(account="variables.account")}.check('list').allowed() &&
+        {CHECK.format(account="variables.account")}.check('watch').allowed())
+      message: it may list and watch all namespaces
+---
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicyBinding
+metadata: {{name: bench}}
+spec:
+  policyName: bench
+  validationActions: [Warn]
+  matchResources: {{namespaceSelector: {{matchLabels: {{kubernetes.io/metadata.name: bench-policy}}}}}}
+"""
+
+
+def namespace_of(variant: str) -> str:
+    return f"bench-{variant}"
+
+
+def fleet(size: int) -> str:
+    """The client, other people's DaemonSets, and the agent's surroundings in each of the namespaces."""
+    parts = [CLIENT, *daemon_sets(size), *rbac(size, 2 * size)]
+    parts += [f"apiVersion: v1\nkind: Namespace\nmetadata: {{name: team-{n}}}\n" for n in range(50)]
+    for variant in VARIANTS:
+        parts.append(f"apiVersion: v1\nkind: Namespace\nmetadata: {{name: {namespace_of(variant)}}}\n")
+        parts += [yaml.safe_dump(each) for each in agent(variant)]
+    first = sorted(parts, key=lambda text: "kind: Namespace" not in text)
+    return "---\n".join(first)
+
+
+def agent(variant: str) -> list[dict[str, Any]]:
+    """Vector with its account, role and ConfigMap."""
+    found = []
+    for raw in yaml.safe_load_all(AGENTS.read_text()):
+        if raw["metadata"]["name"] == "vector":
+            if raw["kind"].startswith("ClusterRole"):
+                raw["metadata"]["name"] = f"vector-{variant}"
+            else:
+                raw["metadata"]["namespace"] = namespace_of(variant)
+            for subject in raw.get("subjects", ()):
+                subject["namespace"] = namespace_of(variant)
+            if "roleRef" in raw:
+                raw["roleRef"]["name"] = f"vector-{variant}"
+            found.append(raw)
+    return found
+
+
+def candidate(variant: str, name: str = "candidate", **annotations: str) -> bytes:
+    """The DaemonSet that is created."""
+    (raw,) = [each for each in agent(variant) if each["kind"] == "DaemonSet"]
+    raw["metadata"] |= {"name": name, "annotations": annotations}
+    return json.dumps(raw).encode()
+
+
+def path_of(variant: str) -> str:
+    return f"/apis/apps/v1/namespaces/{namespace_of(variant)}/daemonsets?dryRun=All"
+
+
+def only_in(cluster: LocalCluster, kind: str) -> None:
+    """Let our webhooks for DaemonSets be asked about one of the namespaces only."""
+    where = {"key": "kubernetes.io/metadata.name", "operator": "In", "values": [namespace_of("watchbudget")]}
+    patch = [{"op": "add", "path": "/webhooks/0/namespaceSelector/matchExpressions/-", "value": where}]
+    cluster.kubectl("patch", kind, "watchbudget", "--type=json", "--patch", json.dumps(patch))
+
+
+@contextlib.contextmanager
+def stock_kopf(cluster: LocalCluster) -> Iterator[None]:
+    """Kopf's own operator process, and a webhook configuration that sends it what it should be asked."""
+    (port,) = free_ports(1)
+    bundle = tls.create(("127.0.0.1",), dt.datetime.now(dt.UTC).replace(microsecond=0))
+    with tempfile.TemporaryDirectory(prefix="watchbudget-kopf-") as folder:
+        certificate, key = Path(folder) / "tls.crt", Path(folder) / "tls.key"
+        certificate.write_bytes(bundle.certificate)
+        key.write_bytes(bundle.key)
+        env = os.environ | {
+            "KUBECONFIG": str(cluster.kubeconfig),
+            "KOPF_PORT": str(port),
+            "KOPF_CERTIFICATE": str(certificate),
+            "KOPF_KEY": str(key),
+        }
+        argv = [sys.executable, "-m", "kopf", "run", "--all-namespaces", "--standalone", "--quiet"]
+        child = subprocess.Popen(
+            [*argv, str(Path(__file__).with_name("kopf_least.py"))], env=env, stdin=subprocess.DEVNULL
+        )
+        try:
+            cluster.apply(json.dumps(kopf_webhook(port, bundle.ca_certificates)))
+            yield
+        finally:
+            child.terminate()
+            try:
+                child.wait(10)
+            except subprocess.TimeoutExpired:
+                child.kill()
+                child.wait()
+
+
+def kopf_webhook(port: int, ca: bytes) -> dict[str, Any]:
+    rule = {"apiGroups": ["apps"], "apiVersions": ["v1"], "resources": ["daemonsets"]}
+    return {
+        "apiVersion": "admissionregistration.k8s.io/v1",
+        "kind": "ValidatingWebhookConfiguration",
+        "metadata": {"name": "bench-kopf"},
+        "webhooks": [
+            {
+                "name": "least.bench.watchbudget.io",
+                "clientConfig": {
+                    "url": f"https://127.0.0.1:{port}/least",
+                    "caBundle": base64.b64encode(ca).decode(),
+                },
+                "admissionReviewVersions": ["v1"],
+                "sideEffects": "None",
+                "failurePolicy": "Ignore",
+                "timeoutSeconds": 3,
+                "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace_of("kopf")}},
+                "rules": [{**rule, "operations": ["CREATE", "UPDATE"]}],
+            }
+        ],
+    }
