@@ -90,12 +90,14 @@ async def test_anything_around_it_that_is_unknown_is_wanted(missing: Any):  # no
 
 
 @async_test
-async def test_a_config_map_that_was_read_a_while_ago_is_read_again_and_a_namespace_is_not():
+async def test_nobody_is_refused_by_a_config_map_that_was_read_a_while_ago():
     scene = Scene()
+    assert scene.fresh.outdated(daemon_set()) is None
     scene.now += freshness.CONFIGURATION_HOLDS + 0.1
-    assert scene.fresh.wanting(daemon_set()) is not None
-    scene.judge({**dict.fromkeys(KNOWN, 0.0), KNOWN[2]: scene.now})
     assert scene.fresh.wanting(daemon_set()) is None
+    assert scene.fresh.outdated(daemon_set()) is not None
+    scene.judge({**dict.fromkeys(KNOWN, 0.0), KNOWN[2]: scene.now})
+    assert scene.fresh.outdated(daemon_set()) is None
 
 
 @async_test

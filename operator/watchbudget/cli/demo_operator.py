@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import subprocess
+import sys
 import time
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
@@ -22,6 +24,10 @@ if TYPE_CHECKING:
 __all__ = ["show"]
 
 SETTLE_SECONDS = 30.0
+ROLLOUT_SECONDS = 180.0
+
+PODS = "/api/v1/namespaces/logging/pods"
+DAEMON_SETS = "/apis/apps/v1/namespaces/logging/daemonsets"
 
 
 def show(cluster: LocalCluster, console: Console, step: Callable[[Console, str], None]) -> None:
@@ -40,6 +46,8 @@ def show(cluster: LocalCluster, console: Console, step: Callable[[Console, str],
         changed = copy.deepcopy(vector)
         changed["spec"]["template"]["spec"]["containers"][0]["image"] += "-debian"
         _apply(cluster, console, changed)
+        step(console, "It asks for maxUnavailable: 100%; its pods start ten at a time")
+        _watch_starts(cluster, console)
 
         step(console, "The same budget with action: Deny, and a new agent that watches everything")
         budget["spec"]["enforcement"]["action"] = "Deny"
@@ -81,6 +89,38 @@ def _apply(cluster: LocalCluster, console: Console, document: dict[str, Any]) ->
 def _kubectl(cluster: LocalCluster, console: Console, *arguments: str) -> None:
     console.print(f"$ kubectl {' '.join(arguments)}", markup=False, style="dim")
     console.print(cluster.kubectl(*arguments).stdout.rstrip(), markup=False, soft_wrap=True)
+
+
+def _watch_starts(cluster: LocalCluster, console: Console) -> None:
+    """Show the rollout while it goes on, and what it came to."""
+    began, most, shown = time.monotonic(), 0, False
+    while True:
+        items = cluster.request("GET", f"{PODS}?labelSelector=watchbudget.io%2Fstart%3Dpermitted").json()[
+            "items"
+        ]
+        most = max(most, len(items))
+        daemon_set = cluster.request("GET", f"{DAEMON_SETS}/vector").json()
+        status = daemon_set["status"]
+        counted = status.get("observedGeneration") == daemon_set["metadata"]["generation"]
+        updated, ready = status.get("updatedNumberScheduled", 0), status.get("numberReady", 0)
+        nodes = status["desiredNumberScheduled"]
+        if counted and not shown and nodes // 3 < updated:
+            shown = True
+            _show_status(cluster, console)
+        if counted and updated == ready == nodes and not items:
+            break
+        if time.monotonic() - began > ROLLOUT_SECONDS:
+            raise LocalClusterError(f"The rollout is not done after {ROLLOUT_SECONDS:.0f} s: {status}")
+        time.sleep(0.1)
+    took = time.monotonic() - began
+    console.print(f"{nodes} pods replaced in {took:.0f} s; never more than {most} were starting at once.")
+
+
+def _show_status(cluster: LocalCluster, console: Console) -> None:
+    console.print("$ watchbudget rollout status", markup=False, style="dim")
+    argv = [sys.executable, "-m", "watchbudget", "rollout", "status", f"--kubeconfig={cluster.kubeconfig}"]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    console.print((done.stdout or done.stderr).rstrip(), markup=False, soft_wrap=True)
 
 
 def _settled(cluster: LocalCluster, **counts: int) -> None:

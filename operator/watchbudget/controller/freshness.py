@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
 
 from watchbudget.controller.judging import Judged
 from watchbudget.controller.reading import Around
@@ -28,8 +27,9 @@ LONGEST = 1.0
 WATCH_DELAY = 0.1
 """Seconds in which a role that was created just before the DaemonSet reaches us by its watch."""
 
-CONFIGURATION_HOLDS = 5.0
-"""Seconds for which a ConfigMap's content counts: whoever is refused corrects it and comes again."""
+CONFIGURATION_HOLDS = 0.3
+"""Seconds for which a ConfigMap's content counts when somebody is refused or warned because of it: who was
+refused corrects it and comes again."""
 
 AGAIN_AFTER = 2.0
 """Seconds in which what was looked for in vain is not looked for again: by the second webhook, or a retry."""
@@ -72,17 +72,26 @@ class Freshness:
 
     def wanting(self, request: AdmissionRequest) -> Around | None:
         """What has to be known and is not; None if the request can be answered at once."""
-        judged = self._judged()
-        if judged is None or request.object is None or request.operation not in ("CREATE", "UPDATE"):
+        judged, around = self._judged(), _around(request)
+        if judged is None or around is None:
             return None
-        try:
-            around = _around(request.object, request.namespace)
-        except (AttributeError, TypeError, ValueError, RecursionError):
-            return None  # an object of odd shape is answered for what it is
-        if self._enough(judged, around):
+        if self._store.rbac_is(judged.view.rbac) and all(thing in judged.known for thing in around.things()):
             return None
         key = request.namespace, _name(request)
         if self._clock() - self._waited.get(key, float("-inf")) < AGAIN_AFTER:
+            return None
+        return around
+
+    def outdated(self, request: AdmissionRequest) -> Around | None:
+        """What to look at again before somebody is refused by it; None if it was read just now.
+
+        Only for requests of which nothing is `wanting`.
+        """
+        judged, around = self._judged(), _around(request)
+        if judged is None or around is None:
+            return None
+        oldest = self._clock() - CONFIGURATION_HOLDS
+        if all(judged.known.get(("config", key), oldest) >= oldest for key in around.config_maps):
             return None
         return around
 
@@ -119,28 +128,22 @@ class Freshness:
                         return True
         return False
 
-    def _enough(self, judged: Judged, around: Around) -> bool:
-        if not self._store.rbac_is(judged.view.rbac):
-            return False
-        oldest = self._clock() - CONFIGURATION_HOLDS
-        for thing in around.things():
-            read = judged.known.get(thing)
-            if read is None or (thing[0] == "config" and read < oldest):
-                return False
-        return True
 
-
-def _around(raw: Mapping[str, Any], namespace: str) -> Around:
-    pod = raw["spec"]["template"]["spec"] if "spec" in raw else {}
-    account = pod.get("serviceAccountName") or pod.get("serviceAccount") or "default"
+def _around(request: AdmissionRequest) -> Around | None:
+    """What a judgement of the DaemonSet rests on; None for an object of odd shape."""
+    if request.object is None or request.operation not in ("CREATE", "UPDATE"):
+        return None
+    try:
+        pod = request.object["spec"]["template"]["spec"] if "spec" in request.object else {}
+        account = pod.get("serviceAccountName") or pod.get("serviceAccount") or "default"
+        references = config_map_references(request.object)
+    except (AttributeError, TypeError, KeyError, RecursionError):
+        return None
     if not isinstance(account, str):
-        raise TypeError(account)
-    references = config_map_references(raw)
-    return Around(
-        namespace,
-        (namespace, account),
-        {(namespace, name): optional for name, optional in references.items()},
-    )
+        return None
+    namespace = request.namespace
+    maps = {(namespace, name): optional for name, optional in references.items()}
+    return Around(namespace, (namespace, account), maps)
 
 
 def _name(request: AdmissionRequest) -> str:

@@ -6,21 +6,19 @@ import asyncio
 import logging
 import signal
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import suppress
 
 from prometheus_client import CollectorRegistry
 
-from watchbudget.controller.admission import Snapshot, mutate, validate
+from watchbudget.controller.admission import Snapshot
 from watchbudget.controller.announced import Announced
-from watchbudget.controller.bindings import warn_of_binding
 from watchbudget.controller.certificates import expiry
 from watchbudget.controller.freshness import Freshness
+from watchbudget.controller.handlers import Handlers
 from watchbudget.controller.metrics import OperatorMetrics
-from watchbudget.controller.pod_admission import hold
-from watchbudget.controller.reading import Around
 from watchbudget.controller.review import AdmissionRequest, AdmissionResponse
-from watchbudget.controller.server import AdmissionServer, Handler
+from watchbudget.controller.server import AdmissionServer
 from watchbudget.controller.worker import CannotRunError, Options, Worker
 
 __all__ = ["CannotRunError", "Options", "run"]
@@ -62,9 +60,10 @@ class _Process:
         )
         worker = self._worker
         self._fresh = Freshness(worker.store, lambda: worker.judged, worker.expect, worker.hurry)
-        self._announced = Announced(self._worker.store)
+        announced = Announced(worker.store)
+        handlers = Handlers(self._snapshot, self._fresh, announced, worker.somebody_leads)
         self._server = AdmissionServer(
-            self._handlers(),
+            handlers.by_path(),
             self._worker.why_not_ready,
             address=(options.listen, options.port),
             probe_address=(options.listen, options.probe_port),
@@ -122,40 +121,6 @@ class _Process:
         with suppress(ValueError):  # OpenSSL reads what it cannot; it is served all the same
             self._metrics.certificate_expiry.set(expiry(certificate).timestamp())
         self._certified.set()
-
-    def _handlers(self) -> dict[str, Handler]:
-        def from_memory(judge: _Judge) -> Handler:
-            def answer(request: AdmissionRequest) -> AdmissionResponse | Awaitable[AdmissionResponse]:
-                around = self._fresh.wanting(request)
-                return judge(request, self._snapshot()) if around is None else later(request, around)
-
-            async def later(request: AdmissionRequest, around: Around) -> AdmissionResponse:
-                await self._fresh.wait(request, around)
-                return judge(request, self._snapshot())
-
-            return answer
-
-        return {
-            "/mutate-daemonsets": from_memory(mutate),
-            "/validate-daemonsets": from_memory(self._validate),
-            "/validate-clusterrolebindings": self._warn_of_binding,
-            "/mutate-pods": self._hold,
-        }
-
-    def _validate(self, request: AdmissionRequest, snapshot: Snapshot | None) -> AdmissionResponse:
-        response = validate(request, snapshot)
-        self._announced.note(request, response)
-        return response
-
-    def _warn_of_binding(self, request: AdmissionRequest) -> AdmissionResponse | Awaitable[AdmissionResponse]:
-        async def later() -> AdmissionResponse:
-            await self._fresh.wait_for_role()
-            return warn_of_binding(request, self._snapshot())
-
-        return later() if self._fresh.role_unknown(request) else warn_of_binding(request, self._snapshot())
-
-    def _hold(self, request: AdmissionRequest) -> AdmissionResponse:
-        return hold(request, self._snapshot(), self._announced.newest, self._worker.somebody_leads)
 
     def _snapshot(self) -> Snapshot | None:
         judged = self._worker.judged
