@@ -106,7 +106,7 @@ def parse(body: bytes) -> AdmissionRequest:
             wrong type.
     """
     try:
-        review = json.loads(body, parse_constant=_no_constant)
+        review = _DECODER.decode(body.decode())
     except (ValueError, RecursionError) as error:
         raise BadReview(f"the body is no JSON: {error}") from error
     if not isinstance(review, dict):
@@ -165,7 +165,7 @@ def one_line(text: str, longest: int = LONGEST_WARNING) -> str:
     """Text without line breaks and control characters, cut after a whole word where it is too long."""
     if not text.isprintable():
         text = "".join(c if c.isprintable() else " " for c in text)
-    whole = " ".join(text.split())
+    whole = " ".join(text.split()) if "  " in text else text.strip()
     if len(whole) <= longest:
         return whole
     cut = whole[: longest - 1]
@@ -176,6 +176,9 @@ def one_line(text: str, longest: int = LONGEST_WARNING) -> str:
 
 def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is no JSON")
+
+
+_DECODER = json.JSONDecoder(parse_constant=_no_constant)  # `json.loads` would make one for each request
 
 
 def _type(value: object) -> str:

@@ -30,4 +30,4 @@ def warning_text(finding: Finding) -> str:
 def _one_line(text: str) -> str:
     if not (text.isascii() and text.isprintable()):
         text = "".join(" " if unicodedata.category(character)[0] in "CZ" else character for character in text)
-    return " ".join(text.split())
+    return " ".join(text.split()) if "  " in text else text.strip()
