@@ -25,6 +25,7 @@ class Scene:
 
     def __init__(self) -> None:
         self.now = 100.0
+        self.unbound: set[Key] = set()
         self.asked: list[Key] = []
         self.hurried = 0
         self.store = Store(lambda: None)
@@ -39,6 +40,7 @@ class Scene:
             audit=snapshot,
             snapshot=snapshot,
             known=known,
+            unbound=frozenset(self.unbound),
             expected=frozenset(expected),
             began=self.now,
             seconds=0,
@@ -190,3 +192,12 @@ async def test_a_binding_waits_for_a_role_that_is_not_known_and_for_no_other():
     scene.judge({})
     scene.fresh.published()
     await asyncio.wait_for(waiting, 1)
+
+
+@async_test
+async def test_an_agent_that_was_deleted_with_its_roles_and_comes_again_is_waited_for():
+    scene = Scene()
+    scene.unbound.add(("logging", "agent"))
+    scene.judge(dict.fromkeys(KNOWN, scene.now))
+    assert scene.fresh.wanting(daemon_set()) is not None
+    assert scene.fresh.wanting(daemon_set(operation="UPDATE", oldObject={})) is None

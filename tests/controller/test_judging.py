@@ -21,6 +21,7 @@ from watchbudget.controller.reviews import Reviews
 from watchbudget.controller.store import Kind, Store, View
 from watchbudget.inventory.errors import ClusterError, ServerGone
 from watchbudget.inventory.fleet import Census, ResourceCensus
+from watchbudget.inventory.rbac import Binding, Rbac, Subject
 
 DECLARED = {"watchbudget.io/watches": '{"namespaces": "all"}'}
 
@@ -285,3 +286,18 @@ def test_a_fault_of_ours_is_not_swallowed(caplog: pytest.LogCaptureFixture):
 def _with_account(name: str) -> dict[str, Any]:
     pod = {"serviceAccountName": name, "containers": [{"name": "a", "image": "i"}]}
     return {"selector": {}, "template": {"spec": pod}}
+
+
+def test_accounts_that_lost_their_last_binding_are_remembered_for_a_while():
+    def rbac(*accounts: str) -> Rbac:
+        subjects = tuple(Subject("ServiceAccount", name, "ns") for name in accounts)
+        return Rbac((), (Binding(None, "b", "ClusterRole", "r", subjects),))
+
+    unbound = module._Unbound()
+    assert unbound.follow(rbac("a", "b"), 0) == frozenset()
+    assert unbound.follow(rbac("b"), 1) == {("ns", "a")}
+    assert unbound.follow(rbac("b", "c"), 2) == {("ns", "a")}
+    assert unbound.follow(rbac("a", "b"), 3) == {("ns", "c")}
+    gone = rbac("a")
+    assert unbound.follow(gone, 4) == {("ns", "b"), ("ns", "c")}
+    assert unbound.follow(gone, 4 + module.LATELY) == frozenset()

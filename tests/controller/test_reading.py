@@ -156,6 +156,9 @@ async def test_what_nobody_needs_any_more_is_forgotten(tmp_path: Path):
         assert len(rig.reader.known()) == 3
         rig.store.tell(Kind.DAEMON_SET, daemon_set() | {}, deleted=True)
         await rig.complete()
+        assert len(rig.reader.known()) == 3  # it may come again
+        rig.time += REFRESH + 1
+        await rig.complete()
         assert rig.reader.known() == {}
         assert rig.fleet.namespace_labels == {}
 

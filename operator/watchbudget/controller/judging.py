@@ -19,6 +19,7 @@ from watchbudget.cost.calibration import Calibration, load_calibration
 from watchbudget.demand.catalogue import Catalogue, load_catalogue
 from watchbudget.inventory.errors import ClusterError
 from watchbudget.inventory.fleet import Fleet
+from watchbudget.inventory.rbac import Rbac
 from watchbudget.policy.judge import Judge
 from watchbudget.policy.model import Audit
 
@@ -35,6 +36,9 @@ SHARE = 3.0
 """A judgement that takes a second is followed by three without one, so that a busy cluster with thousands of
 DaemonSets leaves the processor to the answering of requests."""
 
+LATELY = 60.0
+"""Seconds in which an agent that was deleted with its roles may be created again."""
+
 LONGEST_WAIT = 30.0
 """Seconds without a judgement, at most: exemptions end at midnight, and a budget's figures grow old."""
 
@@ -46,6 +50,7 @@ class Judged:
     """One judgement and what it rests on.
 
     Attributes:
+        unbound: service accounts that lost their last ClusterRoleBinding a moment ago.
         known: what was read around the DaemonSets and exists, and when it was read.
         expected: DaemonSets that were announced and whose surroundings were looked for.
         began: seconds of the monotonic clock when it was begun.
@@ -56,6 +61,7 @@ class Judged:
     audit: Audit
     snapshot: Snapshot
     known: Mapping[Thing, float]
+    unbound: frozenset[Key]
     expected: frozenset[Key]
     began: float
     seconds: float
@@ -93,6 +99,7 @@ class Judging:
         self._loop = asyncio.get_running_loop()
         self._news, self._urgent = asyncio.Event(), asyncio.Event()
         self._bench: Judge | None = None
+        self._unbound = _Unbound()
 
     def changed(self) -> None:
         """Ask for a judgement; from any thread."""
@@ -136,7 +143,16 @@ class Judging:
         view = self._store.view()  # reading took a while, and roles may have come meanwhile
         fleet, known = self._reader.fleet(view), self._reader.known()
         audit, snapshot = await asyncio.to_thread(self._decide, view, fleet)
-        result = Judged(view, audit, snapshot, known, expected, began, time.monotonic() - began)
+        result = Judged(
+            view=view,
+            audit=audit,
+            snapshot=snapshot,
+            known=known,
+            unbound=self._unbound.follow(view.rbac, began),
+            expected=expected,
+            began=began,
+            seconds=time.monotonic() - began,
+        )
         self.last = result
         await self._publish(result)
         await self._ask(api)
@@ -166,3 +182,28 @@ class Judging:
             log.warning("Access reviews go on later: %s", error)
         if changed:
             self._news.set()
+
+
+class _Unbound:
+    """Follows which service accounts ClusterRoleBindings name."""
+
+    def __init__(self) -> None:
+        self._rbac: Rbac | None = None
+        self._bound: frozenset[Key] = frozenset()
+        self._lost: dict[Key, float] = {}
+
+    def follow(self, rbac: Rbac, now: float) -> frozenset[Key]:
+        """Those that are named no more, since `LATELY`."""
+        if rbac is not self._rbac:
+            bound = frozenset(
+                (subject.namespace, subject.name)
+                for binding in rbac.bindings
+                for subject in binding.subjects
+                if subject.kind == "ServiceAccount"
+            )
+            self._lost |= dict.fromkeys(self._bound - bound, now)
+            self._rbac, self._bound = rbac, bound
+        self._lost = {
+            key: since for key, since in self._lost.items() if key not in self._bound and now - since < LATELY
+        }
+        return frozenset(self._lost)

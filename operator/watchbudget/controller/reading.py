@@ -93,10 +93,10 @@ class _Aged:
             self.changes += 1
         self.read[key] = now
 
-    def keep(self, wanted: Iterable[Any]) -> None:
-        """Forget all others."""
+    def keep(self, wanted: Iterable[Any], oldest: float) -> None:
+        """Forget all others that were read before `oldest`: a DaemonSet may be deleted and come again."""
         alive = set(wanted)
-        for key in [key for key in self.read if key not in alive]:
+        for key in [key for key, read in self.read.items() if read < oldest and key not in alive]:
             self.values.pop(key, None)
             del self.read[key]
             self.changes += 1
@@ -224,7 +224,7 @@ class Reader:
             (self._accounts, accounts),
             (self._config_maps, references),
         ):
-            aged.keep(wanted)
+            aged.keep(wanted, oldest)
         if missing := self._around.wanting(namespaces, oldest):
             for name, part in (await read_namespaces(api, missing, gaps, _silent)).items():
                 self._keep_part(name, part)
