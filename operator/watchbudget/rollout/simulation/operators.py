@@ -19,6 +19,7 @@ class Faults:
     Attributes:
         replicas: operators; the first that lives leads.
         dead: which replica is not there, from when to when; it returns with nothing in memory.
+        leaderless: from when to when nobody gets the Lease.
         patches_fail: share of the operator's patches that fail.
         stubborn: share of pods whose gate cannot be removed at all.
         signals: what is seen instead of what the server shows, probe by probe, until they are used up.
@@ -27,6 +28,7 @@ class Faults:
 
     replicas: int = 1
     dead: tuple[tuple[int, float, float], ...] = ()
+    leaderless: tuple[tuple[float, float], ...] = ()
     patches_fail: float = 0.0
     stubborn: float = 0.0
     signals: tuple[Signals, ...] = ()

@@ -44,6 +44,7 @@ class Agent:
         at: seconds when it is applied.
         critical: its class is system-node-critical.
         revision: of its template.
+        forgiven: its failures do not pause it.
     """
 
     key: Key = ("agents", "agent")
@@ -58,6 +59,7 @@ class Agent:
     at: float = 0.0
     critical: bool = False
     revision: str = "r1"
+    forgiven: bool = False
 
     def draw(self, rng: random.Random) -> Fate:
         """What becomes of one of its pods."""

@@ -17,6 +17,9 @@ __all__ = ["Simulation"]
 PROBE = 1.0
 """Seconds between two probes, as the operator makes them while pods start."""
 
+LEASE = 15.0
+"""Seconds after the leader's death before another leads."""
+
 RECREATED = 0.5
 """Seconds from a replacement that is Ready to the next pod that is replaced."""
 
@@ -83,6 +86,7 @@ class Simulation:
         self.unfinished: set[str] = set()
         self._to_apply = len(agents)
         self._probes = 0
+        self._lease_free = 0.0
         self._to_come: dict[Key, int] = {}
         self._replicas: list[Replica | None] = [Replica(Pacer(max_starts)) for _ in range(faults.replicas)]
         for agent in agents:
@@ -107,7 +111,11 @@ class Simulation:
 
     def _apply(self, agent: Agent) -> None:
         self._to_apply -= 1
-        self.terms[agent.key] = Terms(budgets=agent.budgets, list_bytes=agent.list_bytes)
+        self.terms[agent.key] = Terms(
+            budgets=agent.budgets,
+            list_bytes=agent.list_bytes,
+            forgiven=agent.revision if agent.forgiven else None,
+        )
         first = agent.nodes if agent.at_once is None else min(agent.nodes, agent.at_once)
         self._to_come[agent.key] = agent.nodes - first
         for _ in range(first):
@@ -150,7 +158,7 @@ class Simulation:
     def _turn(self, replica: Replica, when: float) -> None:
         if replica.next_pass != when or replica not in self._replicas:
             return  # overtaken, or dead
-        leads = next(one for one in self._replicas if one is not None) is replica
+        leads = self._leader() is replica
         replica.next_pass = float("inf")
         answer = replica.pacer.turn(
             self.clock.now, replica.starts.values(), self.terms, self.ceilings, replica.hear(), leading=leads
@@ -168,6 +176,12 @@ class Simulation:
                 self._after_pass(self, answer)
         if answer.next_pass is not None:
             self._call(replica, answer.next_pass)
+
+    def _leader(self) -> Replica | None:
+        now = self.clock.now
+        if now < self._lease_free or any(begin <= now < end for begin, end in self._faults.leaderless):
+            return None
+        return next((one for one in self._replicas if one is not None), None)
 
     def _patch(self, pod: Pod, *, permit: bool | None) -> None:
         """A patch on its way to the API server; None: it takes the label only."""
@@ -191,7 +205,10 @@ class Simulation:
         self.clock.after(PROBE, self._probe)
 
     def _kill(self, number: int) -> None:
-        self._replicas[number % len(self._replicas)] = None
+        number %= len(self._replicas)
+        if self._replicas[number] is self._leader():
+            self._lease_free = self.clock.now + LEASE
+        self._replicas[number] = None
 
     def _revive(self, number: int) -> None:
         replica = Replica(Pacer(self._max_starts))
