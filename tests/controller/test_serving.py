@@ -247,3 +247,18 @@ async def test_files_are_served_when_they_come_and_when_they_change(
     assert len(loaded) == 2
     assert len([each for each in caplog.records if each.levelno == logging.WARNING]) == 2
     task.cancel()
+
+
+@async_test
+async def test_a_new_leader_looks_again_at_once(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(serving, "EAGER", 0.01)
+    leads = False
+    waiting = asyncio.create_task(serving._pause(60, lambda: leads))
+    await asyncio.sleep(0.05)
+    assert not waiting.done()
+    leads = True
+    await asyncio.wait_for(waiting, 5)
+    still_leading = asyncio.create_task(serving._pause(60, lambda: leads))
+    await asyncio.sleep(0.05)
+    assert not still_leading.done()
+    still_leading.cancel()

@@ -62,7 +62,15 @@ async def keep_from_secret(
             if str(error) != problem:
                 log.warning("Certificates: %s", error)
             problem = str(error)
-        await asyncio.sleep(EAGER if served is None else INTERVAL)
+        await _pause(EAGER if served is None else INTERVAL, leading)
+
+
+async def _pause(seconds: float, leading: Callable[[], bool]) -> None:
+    """Wait, but not on when this replica begins to lead: the CA bundle is its to publish from then on."""
+    led = leading()
+    while seconds > 0 and (led or not leading()):
+        await asyncio.sleep(min(seconds, EAGER))
+        seconds -= EAGER
 
 
 async def keep_from_files(folder: Path, load: Load) -> None:
