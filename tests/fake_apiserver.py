@@ -61,8 +61,8 @@ async def fake_apiserver(handler: Handler) -> AsyncIterator[FakeApiServer]:
             answer = handler(request)
             return await answer if asyncio.iscoroutine(answer) else answer
         except ConnectionResetError:
-            assert request.transport is not None
-            request.transport.abort()
+            if request.transport is not None:  # else the client was faster
+                request.transport.abort()
             return web.Response()
 
     runner = web.ServerRunner(web.Server(serve))

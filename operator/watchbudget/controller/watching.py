@@ -2,7 +2,9 @@
 
 Only `on.event` handlers that return None: every other kind writes annotations or finalizers to objects that
 are not ours. One error in one watch ends `kopf.operator()`, and while it ends kopf cancels every task of its
-event loop: so it has a thread and a loop of its own, and is started again.
+event loop: so it has a thread and a loop of its own, and is started again. Its end is not waited for, which
+takes five seconds and in kopf 1.45 sometimes for ever: one watch may ask for new credentials while those who
+give them are gone already, and a queue may be closed after the tasks that empty it were cancelled.
 """
 
 from __future__ import annotations
@@ -12,7 +14,8 @@ import logging
 import random
 import ssl
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
+from contextlib import suppress
 from typing import Any
 
 import kopf
@@ -20,6 +23,9 @@ import kopf
 from watchbudget.controller.store import Kind, Store
 
 __all__ = ["Watching"]
+
+ROUNDS = 5
+"""Of a second each, in which what is left in a loop is cancelled: as it ends, kopf begins further tasks."""
 
 LONGEST_PAUSE = 30.0
 """Seconds between two starts, at most. Meanwhile judgements rest on what is known and on full lists."""
@@ -108,7 +114,7 @@ class Watching:
             self.told = set()
             reason = "they ended without an error"
             try:
-                asyncio.run(self._watch())
+                _run_and_clear(self._watch())
             except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - any error of any task
                 reason = f"{type(error).__name__}: {str(error)[:300]}"
             if self._stop.is_set():
@@ -124,9 +130,10 @@ class Watching:
             self._stop.wait(pause)
 
     async def _watch(self) -> None:
-        # Ended by cancelling, not by kopf's stop flag: after an error, whoever waits for that flag is not
-        # given up, and kopf would hang in its own end until the flag is raised.
         loop = asyncio.get_running_loop()
+        failed: asyncio.Future[None] = loop.create_future()
+        loop.set_task_factory(_telling(failed))
+        loop.set_exception_handler(_leftover)
         running = asyncio.create_task(
             kopf.operator(registry=self._registry(), settings=_settings(), clusterwide=True, standalone=True)
         )
@@ -136,7 +143,8 @@ class Watching:
             if self._stop.is_set():
                 running.cancel()
         try:
-            await running
+            await asyncio.wait({running, failed}, return_when=asyncio.FIRST_COMPLETED)
+            (failed if failed.done() else running).result()
         finally:
             with self._lock:
                 self._halt = _nothing
@@ -189,6 +197,48 @@ def _settings() -> kopf.OperatorSettings:
     # Where a foreign object carries the common name, kopf would take it off.
     settings.persistence.finalizer = "watchbudget.io/never-set"
     return settings
+
+
+def _run_and_clear(coroutine: Coroutine[Any, Any, None]) -> None:
+    """As `asyncio.run`, which waits until every task has ended."""
+    loop = asyncio.new_event_loop()
+    try:
+        loop.run_until_complete(coroutine)
+    finally:
+        for _ in range(ROUNDS):
+            if not (left := asyncio.all_tasks(loop)):
+                break
+            for task in left:
+                task.cancel()
+            with suppress(asyncio.CancelledError):  # kopf cancels in its end whatever runs in the loop
+                loop.run_until_complete(asyncio.wait(left, timeout=1))
+        loop.run_until_complete(loop.shutdown_asyncgens())
+        loop.close()
+
+
+def _telling(failed: asyncio.Future[None]) -> Callable[..., asyncio.Task[Any]]:
+    """A task factory that tells of the first of kopf's own tasks that fails. They all have names."""
+
+    def ended(task: asyncio.Task[Any]) -> None:
+        error = None if task.cancelled() else task.exception()
+        if error is not None and not task.get_name().startswith("Task-") and not failed.done():
+            failed.set_exception(error)
+
+    def make(
+        loop: asyncio.AbstractEventLoop,
+        coroutine: Coroutine[Any, Any, Any],
+        **rest: Any,  # noqa: ANN401
+    ) -> asyncio.Task[Any]:
+        task = asyncio.Task(coroutine, loop=loop, **rest)
+        task.add_done_callback(ended)
+        return task
+
+    return make
+
+
+def _leftover(_: asyncio.AbstractEventLoop, context: Mapping[str, Any]) -> None:
+    """Watches that fail after the first one that did: kopf looks at none of them."""
+    log.debug("%s: %r", context.get("message"), context.get("exception"))
 
 
 def _nothing() -> None:
