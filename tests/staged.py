@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import json
+import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -12,11 +13,12 @@ from typing import Any
 
 import yaml
 
-from operator_process import USER, OperatorProcess
+from operator_process import USER, OperatorProcess, manifests
 from watchbudget.localcluster import LocalCluster
 
 NAMESPACE = "agents"
 FEW = 12
+NAMESPACES = 50
 WATCHES = "quay.io/calico/node:v3.30.0"  # of which the catalogue is certain
 QUIET = "docker.io/library/busybox:1.36"
 LABEL = "watchbudget.io/start"
@@ -120,8 +122,19 @@ def paced_cluster(nodes: int, *options: str) -> Iterator[tuple[LocalCluster, Ope
         cluster.add_nodes(FEW, labels={"pool": "few"})
         cluster.add_nodes(nodes - FEW)
         cluster.apply(ACCOUNTS)
-        with OperatorProcess(cluster, *options) as operator:
+        cluster.seed(namespaces=NAMESPACES)
+        cluster.wait_for_census("namespaces", NAMESPACES)
+        operator = OperatorProcess(cluster, *options, installed=True)
+        install(cluster, operator.port)
+        with operator:
             yield cluster, operator
+
+
+def install(cluster: LocalCluster, port: int, patience: int = 10) -> None:
+    """Apply the manifests; the API server waits longer for our webhooks: the machine may be slow."""
+    built = re.sub("timeoutSeconds: [0-9]+", f"timeoutSeconds: {patience}", manifests(cluster, port))
+    cluster.kubectl("apply", "--server-side", "-f", "-", input=built)
+    cluster.kubectl("wait", "--for=condition=Established", "crd/watchbudgets.watchbudget.io", "--timeout=30s")
 
 
 @dataclass
@@ -180,6 +193,13 @@ class Staged:
             synced = {"metadata": {"annotations": {SYNCED: "true"}}}
             path = f"/api/v1/namespaces/{NAMESPACE}/pods/{pod['metadata']['name']}"
             self.cluster.request("PATCH", path, synced, headers=MERGE)
+
+    def tell(self) -> None:
+        """Print how things stand, for whoever reads of a failure."""
+        for pod in self.pods():
+            print(pod["metadata"]["name"], pod["metadata"]["labels"].get(LABEL), pod["status"]["phase"])
+        print(self.cluster.kubectl("get", "wb", "-o", "wide").stdout)
+        print(self.operator.output()[-3000:])
 
     def clear(self) -> None:
         """Take away agents and budgets, and wait until they are forgotten."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 
 from controller_reviews import now
 from operator_process import NAMESPACE as OURS
-from operator_process import USER, OperatorProcess, install, manifests
+from operator_process import USER, OperatorProcess, manifests
 from staged import (
     ACCOUNTS,
     FEW,
@@ -24,6 +25,7 @@ from staged import (
     Staged,
     agent,
     eventually,
+    install,
     is_ready,
     paced_cluster,
 )
@@ -60,6 +62,7 @@ def staged(running: tuple[LocalCluster, OperatorProcess]) -> Iterator[Staged]:
     staged = Staged(cluster, operator)
     yield staged
     if operator.process.poll() is None:
+        staged.tell()
         staged.clear()
 
 
@@ -138,6 +141,7 @@ def test_another_replica_goes_on(staged: Staged):
 
 def test_an_operator_that_hangs_holds_nobody(staged: Staged):
     held_behind(staged, "agent")
+    install(staged.cluster, staged.operator.port, patience=1)
     staged.operator.signal(signal.SIGSTOP)
     starts_ungated(staged, "other")
     staged.operator.signal(signal.SIGCONT)
@@ -256,6 +260,37 @@ def test_an_api_server_that_restarts_and_an_etcd_that_hangs_do_no_harm(staged: S
     staged.cluster.resume("etcd")
     eventually(lambda: staged.done("agent", NODES), "it goes on to the end")
     assert 1 <= staged.in_flight("agent", settle=1) <= 2
+
+
+def test_a_scheduler_that_hangs_is_not_given_ever_more_pods(staged: Staged):
+    """They would all start at once when it goes on."""
+    staged.budget(maxConcurrentStarts=1, settle="1s")
+    staged.cluster.pause("kube-scheduler")
+    try:
+        staged.apply(agent("agent", nodes="few", pods=SOON))
+        eventually(lambda: len(staged.permitted("agent")) == 1, "one is released")
+        time.sleep(20)  # a pod that no node takes gives its permit back after 15
+    finally:
+        staged.cluster.resume("kube-scheduler")
+    eventually(lambda: staged.done("agent", FEW), "all have started")
+    assert staged.in_flight("agent", settle=1) == 1
+
+
+def test_a_pause_outlives_the_operator(staged: Staged):
+    staged.budget(maxConcurrentStarts=1)
+    staged.apply(agent("agent", nodes="few", pods=SOON, annotations={"watchbudget.io/paused": "true"}))
+    eventually(lambda: len(staged.held("agent")) == FEW, "all are held")
+    staged.operator.kill()
+    staged.operator.start()
+    staged.operator.wait_ready()
+    eventually(
+        lambda: staged.operator.metric("watchbudget_leading") == 1, "it leads again"
+    )  # maxHold is over
+    eventually(lambda: staged.rollout("agent").get("pausedReason") == "Paused", "it is shown")
+    assert released(staged, "agent") == 0
+    staged.annotate("ds/agent", "watchbudget.io/paused-")
+    eventually(lambda: staged.done("agent", FEW), "all start")
+    assert staged.in_flight("agent") == 1
 
 
 def test_the_uninstall_recipe_leaves_nothing_held(staged: Staged):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import Any
 
 import pytest
@@ -97,13 +98,31 @@ def test_what_still_shows_a_gate_that_is_gone_is_old():
     assert read(held_pod(), known, now=9) is known
 
 
-def test_scheduled_critical_and_vacant():
-    pod = read(permitted_pod())
-    assert not pod.start.scheduled
+@pytest.mark.parametrize(
+    ("fields", "scheduled"),
+    [
+        ({}, True),  # its scheduler is busy, or away: it may be scheduled yet
+        ({"nodeName": "a"}, True),
+        ({"schedulingGates": [{"name": "example.com/other"}]}, False),
+    ],
+)
+def test_a_pod_may_be_scheduled_until_it_is_refused(fields: dict[str, Any], scheduled: bool):
+    raw = permitted_pod()
+    raw["spec"] |= fields
+    assert read(raw).start.scheduled is scheduled
+
+
+def test_no_node_takes_a_pod_when_its_scheduler_says_so():
+    said = {"type": "PodScheduled", "status": "False"}
+    assert read(permitted_pod(conditions=[said | {"reason": "SchedulingGated"}])).start.scheduled
+    assert not read(permitted_pod(conditions=[said | {"reason": "Unschedulable"}])).start.scheduled
+
+
+def test_critical_and_vacant():
     raw = permitted_pod()
     raw["spec"] |= {"nodeName": "other", "priorityClassName": "system-node-critical"}
     start = read(raw).start
-    assert (start.scheduled, start.critical, start.node) == (True, True, "other")
+    assert (start.critical, start.node) == (True, "other")
 
 
 def test_what_does_not_concern_us():
@@ -133,7 +152,7 @@ _json = st.recursive(
 @given(st.data())
 def test_no_pod_makes_it_raise(data: st.DataObject):
     """Somewhere in a pod of ours stands something else than there should."""
-    raw: Any = permitted_pod(containerStatuses=[container()], conditions=READY)
+    raw: Any = deepcopy(permitted_pod(containerStatuses=[container()], conditions=READY))
     raw["spec"]["schedulingGates"] = [{"name": GATE}]
     at = raw
     while True:

@@ -26,6 +26,9 @@ OWN_ERRORS = frozenset(
 """Why a container waits, where it is an error of its own: k8s.io/kubernetes/pkg/kubelet/images/types.go,
 kuberuntime_container.go and container/sync_result.go."""
 
+_NO_NODE = "Unschedulable"
+"""PodReasonUnschedulable in k8s.io/api/core/v1/types.go."""
+
 _REVISION = "controller-revision-hash"
 _MOST_RESTARTS = 1_000_000
 
@@ -92,7 +95,7 @@ def read_pod(raw: Mapping[str, Any], before: Pod | None, now: float) -> Pod | No
         held_since=now if known is None else known.held_since,
         critical=is_critical(raw),
         vacant=known is not None and known.vacant,
-        scheduled=bool(_text(_mapping(raw, "spec"), "nodeName")),
+        scheduled=bool(_text(_mapping(raw, "spec"), "nodeName")) or not _refused(raw),
         permit_since=permit,
         started_since=started,
         ready_since=ready,
@@ -122,6 +125,16 @@ def _gate(raw: Mapping[str, Any]) -> int | None:
         index for index, gate in enumerate(gates) if isinstance(gate, Mapping) and gate.get("name") == GATE
     )
     return next(found, None)
+
+
+def _refused(raw: Mapping[str, Any]) -> bool:
+    """Whether no node takes a pod: another gate holds it, or its scheduler has said so.
+
+    A scheduler that has said nothing yet is busy or away. More pods for it would all start at once later.
+    """
+    conditions = _mappings(_mapping(raw, "status"), "conditions")
+    said = any(each.get("type") == "PodScheduled" and each.get("reason") == _NO_NODE for each in conditions)
+    return said or bool(_mapping(raw, "spec").get("schedulingGates"))
 
 
 def _phase(status: Mapping[str, Any], restarts: int) -> Phase:

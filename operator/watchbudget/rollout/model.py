@@ -65,7 +65,7 @@ class Start:
         phase: how far it has come.
         critical: its priority class is system-node-critical.
         vacant: no other pod of its DaemonSet is Ready on its node.
-        scheduled: it is bound to its node.
+        scheduled: it is bound to its node, or its scheduler has not said yet that no node takes it.
         held_since: when it was first seen.
         permit_since: when it was first seen without its gate, or earlier if the server's own times (its
             condition PodScheduled against the answer's Date) say so; None while it is held.
@@ -182,7 +182,7 @@ class Outcome(StrEnum):
     TIMED_OUT = "TimedOut"
     """Its containers ran, and it was not Ready within `permitTimeout`. As with Failed."""
     BLOCKED = "StartBlocked"
-    """Not scheduled 15 s after its release, or no container ran within `permitTimeout`. The permit is given
+    """No node takes it 15 s after its release, or no container ran within `permitTimeout`. The permit is given
     back; the label stays, and a permit is taken again in the books when it goes on."""
     RECOVERED = "Recovered"
     """Failed or timed out before, now Ready and settled: its label goes."""
