@@ -227,7 +227,7 @@ class Reviewer:
             if closing or not self._keep:
                 connection.close()
                 connection = None
-            time.sleep(0.005)
+            time.sleep(0.03)
 
 
 NAMESPACE_PATH = f"/api/v1/namespaces/{NAMESPACE}"
