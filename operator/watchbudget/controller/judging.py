@@ -32,9 +32,12 @@ SETTLE = 0.02
 """Seconds that a change waits for others. Short, because the role that `kubectl apply` creates should be
 known when the DaemonSet of the same file comes."""
 
-SHARE = 3.0
-"""A judgement that takes a second is followed by three without one, so that a busy cluster with thousands of
-DaemonSets leaves the processor to the answering of requests."""
+SHARE = 10.0
+"""A judgement that takes 20 ms is followed by 200 without one, so that a cluster in which much happens leaves
+the processor to the answering of requests. What an answer waits for is judged at once all the same."""
+
+LONGEST_REST = 3.0
+"""Seconds without a judgement after a change, at most: RBAC that comes later is found within seconds."""
 
 LATELY = 60.0
 """Seconds in which an agent that was deleted with its roles may be created again."""
@@ -128,7 +131,7 @@ class Judging:
                 continue
             await asyncio.sleep(SETTLE)
             with suppress(TimeoutError):
-                async with asyncio.timeout(SHARE * took):
+                async with asyncio.timeout(min(LONGEST_REST, SHARE * took)):
                     await self._urgent.wait()
 
     async def _judge(self) -> float:
