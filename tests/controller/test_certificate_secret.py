@@ -204,7 +204,7 @@ async def test_configurations_that_are_not_there_are_named():
     server = Server()
     server.put(WEBHOOKS, {"metadata": {"name": "watchbudget"}})  # one without webhooks is no fault
     others = [("mutatingwebhookconfigurations", "gone"), VALIDATING]
-    assert await publish(server, others, b"ca", lambda: True) == ["gone"]
+    assert await publish(server, others, b"ca", lambda: True) == ["mutatingwebhookconfigurations/gone"]
 
 
 def test_each_change_is_told(caplog: pytest.LogCaptureFixture):

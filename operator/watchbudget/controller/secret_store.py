@@ -165,7 +165,7 @@ async def publish(
         for _ in range(ATTEMPTS):
             reply = await transport.request("GET", path, timeout=TIMEOUT)
             if reply.status == 404:
-                missing.append(name)
+                missing.append(f"{resource}/{name}")
                 break
             if reply.status != 200:
                 raise WireError(explain("GET", path, reply))

@@ -46,9 +46,7 @@ async def keep_from_secret(
             if store.bundle is not None and leading():
                 gone = await publish(transport, CONFIGURATIONS, store.bundle.ca_certificates, leading)
                 if gone and gone != missing:
-                    log.warning(
-                        "There is no webhook configuration %s: nothing is judged or held", ", ".join(gone)
-                    )
+                    log.warning("There is no %s: its webhooks are not called", " and no ".join(gone))
                 missing = gone
             before = store.bundle
             bundle = await store.ensure()
