@@ -54,9 +54,10 @@ class BystanderSettings:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One request: when it was due (monotonic), how long it took, its status (0: none within a minute)."""
+    """One request, a read or a write: when it was due (monotonic), how long it took, its status (0: none within a minute)."""
 
-    series: str
+    client: str
+    kind: str
     due: float
     seconds: float
     status: int
@@ -122,7 +123,7 @@ class _Bystanders:
                 status = answer.status
         except (aiohttp.ClientError, TimeoutError):
             status = 0
-        self._samples.append(Sample(f"{client.name} {kind}", due, time.monotonic() - due, status))
+        self._samples.append(Sample(client.name, kind, due, time.monotonic() - due, status))
 
 
 def run_bystanders(connection: Connection, settings: BystanderSettings) -> None:

@@ -9,8 +9,8 @@ from storm.figures import Outcome
 
 __all__ = ["SERIES", "Demand", "demands"]
 
-SERIES = "same level read"
-"""The bystander that the bounds are about; the others stand in the table."""
+SERIES = "same level"
+"""The bystander that the bounds are about, reads and writes together; the rest stands in the table."""
 
 
 @dataclass(frozen=True, slots=True)

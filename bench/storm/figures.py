@@ -94,11 +94,12 @@ def latency(samples: Iterable[tuple[float, bool]]) -> Latency:
 
 
 def latencies(samples: Iterable[Sample], begin: float, end: float) -> dict[str, Latency]:
-    """Summarise, by series, the requests that were due between two times."""
+    """Summarise the requests that were due between two times: by client, and by client and kind."""
     found: dict[str, list[tuple[float, bool]]] = {}
     for sample in samples:
         if begin <= sample.due < end:
-            found.setdefault(sample.series, []).append((sample.seconds, 200 <= sample.status < 300))
+            for series in (sample.client, f"{sample.client} {sample.kind}"):
+                found.setdefault(series, []).append((sample.seconds, 200 <= sample.status < 300))
     return {series: latency(pairs) for series, pairs in sorted(found.items())}
 
 

@@ -156,7 +156,7 @@ def _outcome(
     dots: dict[str, list[tuple[float, float]]] = {}
     for sample in samples:
         if began - 2 <= sample.due < end:
-            dots.setdefault(sample.series, []).append(
+            dots.setdefault(f"{sample.client} {sample.kind}", []).append(
                 (round(sample.due - began, 3), round(sample.seconds, 4))
             )
     return Outcome(

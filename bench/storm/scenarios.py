@@ -67,7 +67,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     Scenario(name="rollout-1", change=Change.ROLLOUT, max_unavailable="1"),
     Scenario(name="rollout-10%", change=Change.ROLLOUT, max_unavailable="10%"),
     *_pair("rollout-100%", Change.ROLLOUT),
-    Scenario(name="wb-rollout-100%-settle-5s", change=Change.ROLLOUT, settle="5s", compare="rollout-100%"),
+    Scenario(name="wb-rollout-settle-5s", change=Change.ROLLOUT, settle="5s", compare="rollout-100%"),
     *_pair("install", Change.INSTALL),
     Scenario(name="wb-install-settle-5s", change=Change.INSTALL, settle="5s", compare="install"),
     *_pair("join", Change.JOIN),
@@ -82,7 +82,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     ),
     *_pair("ready-first", Change.ROLLOUT, agents=Play.READY_FIRST, standard=False),
     Scenario(
-        name="wb-ready-first-settle-5s",
+        name="wb-ready-settle-5s",
         change=Change.ROLLOUT,
         agents=Play.READY_FIRST,
         settle="5s",

@@ -15,13 +15,18 @@ def show_all(outcomes: Mapping[str, Outcome], found: Sequence[Demand]) -> None:
     """Print the tables: the storm, the bystanders, the demands."""
     show(
         "The storm",
-        ["scenario", "all served s", "all ready s", "in flight", "refused", "failed",
-         "API RSS MiB", "API CPU s", "others' CPU s", "node-s without"],
+        ["scenario", "served s", "ready s", "flight", "refused", "API RSS MiB", "API CPU s", "CPU s",
+         "others'", "node-s"],
         [_storm(each) for each in outcomes.values()],
     )  # fmt: skip
+    print(
+        "served: until the last first list was; ready: until the last pod was; flight: most lists in flight\n"
+        "CPU: control plane, WatchBudget, agents and bystanders; others': what work beside the bench took\n"
+        "node-s: node-seconds without a Ready agent\n"
+    )
     show(
         "The bystanders: p50 / p99 / most, ms (failed requests)",
-        ["scenario", "same level read", "same level write", "other level read", "other level write"],
+        ["scenario", "same level, all", "its reads", "its writes", "other level, all"],
         [_bystanders(each) for each in outcomes.values()],
     )
     if found:
@@ -42,23 +47,24 @@ def show_all(outcomes: Mapping[str, Outcome], found: Sequence[Demand]) -> None:
 
 
 def _storm(outcome: Outcome) -> list[str]:
+    others = outcome.cpu["rest of the machine"]
     return [
         outcome.name + ("" if outcome.finished else " (unfinished)"),
         f"{outcome.served_seconds:.1f}",
         f"{outcome.ready_seconds:.1f}",
         f"{outcome.peak_in_flight}",
-        f"{outcome.refused}",
-        f"{outcome.failed}",
+        f"{outcome.refused}" + (f" +{outcome.failed} failed" if outcome.failed else ""),
         f"{outcome.rss_before / 2**20:.0f} +{outcome.rss_growth / 2**20:.0f}",
         f"{outcome.cpu['kube-apiserver']:.1f}",
-        f"{outcome.cpu['rest of the machine']:.1f}",
+        f"{sum(outcome.cpu.values()) - others:.1f}",
+        f"{others:.1f}",
         f"{outcome.missing_node_seconds:,.0f}",
     ]
 
 
 def _bystanders(outcome: Outcome) -> list[str]:
     cells = [outcome.name]
-    for series in ("same level read", "same level write", "other level read", "other level write"):
+    for series in ("same level", "same level read", "same level write", "other level"):
         seen = outcome.bystanders.get(series)
         if seen is None:
             cells.append("-")

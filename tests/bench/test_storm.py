@@ -43,9 +43,11 @@ def test_an_outline_never_hides_a_peak(changes: list[tuple[int, int]]):
 
 
 def test_only_requests_due_in_the_window_count_and_failures_count_as_such():
-    samples = [Sample("a", due, 0.1 * due, 200) for due in (1.0, 2.0, 3.0)] + [Sample("a", 2.5, 9.0, 429)]
-    found = latencies(samples, 2.0, 3.0)["a"]
-    assert (found.requests, found.failed, found.most) == (2, 1, 9.0)
+    samples = [Sample("a", "read", due, 0.1 * due, 200) for due in (1.0, 2.0, 3.0)]
+    samples.append(Sample("a", "write", 2.5, 9.0, 429))
+    found = latencies(samples, 2.0, 3.0)
+    assert (found["a"].requests, found["a"].failed, found["a"].most) == (2, 1, 9.0)
+    assert (found["a read"].requests, found["a read"].failed, found["a read"].most) == (1, 0, 0.2)
 
 
 def test_a_reflector_waits_as_client_go_does(monkeypatch: pytest.MonkeyPatch):
@@ -123,7 +125,7 @@ def outcome(name: str, **figures: float) -> Outcome:
         cpu={"kube-apiserver": 1.0, "rest of the machine": 0.0},
         missing_node_seconds=figures.get("missing", 0.0),
         idle={},
-        bystanders={"same level read": waited},
+        bystanders={"same level": waited},
         curve=[(0.0, 1, 1, 1, 0, 0), (10.0, 0, 1, 1, 0, 0)],
         dots={"same level read": [(1.0, 0.1)]},
     )
