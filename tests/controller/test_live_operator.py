@@ -276,3 +276,16 @@ def rules(daemon_set: dict[str, Any]) -> set[str]:
 
 def noted(cluster: LocalCluster, daemon_set: str) -> set[str]:
     return set(filter(None, annotations(cluster, daemon_set).get("watchbudget.io/findings", "").split(",")))
+
+
+def test_a_process_shows_how_it_is(cluster_with_operator: tuple[LocalCluster, OperatorProcess]):
+    _, operator = cluster_with_operator
+    eventually(lambda: operator.metric("watchbudget_leading") == 1)
+    eventually(lambda: operator.metric("watchbudget_cluster_starts_limit") >= 1)
+    eventually(lambda: operator.metric("watchbudget_api_probe_seconds_count") > 0)
+    now = time.time()
+    assert now - 120 < operator.metric("watchbudget_last_judgement_timestamp_seconds") <= now
+    assert now - 120 < operator.metric("watchbudget_last_census_timestamp_seconds") <= now
+    days = (operator.metric("watchbudget_certificate_expiry_timestamp_seconds") - now) / 86400
+    assert 89 < days <= 90
+    assert operator.metric("watchbudget_admission_errors_total") == 0

@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 from fake_apiserver import async_test
 from rollout_pods import READY, container, held_pod, path_of, permitted_pod
@@ -19,6 +20,7 @@ from watchbudget.controller.events import ObjectRef
 from watchbudget.controller.lease import NotLeading
 from watchbudget.controller.plan import Plan
 from watchbudget.controller.rollouts import Rollouts
+from watchbudget.controller.start_metrics import StartMetrics
 from watchbudget.controller.start_news import StartNews
 from watchbudget.controller.status import Staging
 from watchbudget.controller.wire import Reply, WireError
@@ -350,3 +352,23 @@ async def until(condition: Callable[[], object]) -> None:
     async with asyncio.timeout(20):
         while not condition():  # noqa: ASYNC110 - what is waited for has no event
             await asyncio.sleep(0.001)
+
+
+@async_test
+async def test_every_pass_and_every_write_is_measured():
+    async with watching(Setting("a", "b", "c", "d")) as its:
+        registry = CollectorRegistry()
+        its.rollouts.measure(StartMetrics(registry, most=10))
+        await lead(its)
+        await its.step()
+        assert registry.get_sample_value("watchbudget_starts_held", {"budget": "budget"}) == 4
+        await its.step()
+        its.run(*its.with_label("permitted"))
+        await settle()
+        await its.step()
+        await its.step()
+        assert registry.get_sample_value("watchbudget_starts_total", {"outcome": "ready"}) == 3
+        assert registry.get_sample_value("watchbudget_starts_held", {"budget": "budget"}) == 0
+        assert registry.get_sample_value("watchbudget_starts_in_flight", {"budget": "budget"}) == 1
+        written = registry.get_sample_value("watchbudget_pod_writes_total", {"outcome": "done"})
+        assert written == its.rollouts.writes.written.done > 3
