@@ -54,7 +54,7 @@ class BystanderSettings:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One request, a read or a write: when it was due (monotonic), how long it took, its status (0: none within a minute)."""
+    """One read or write: when it was due (monotonic), how long it took, its status (0: none in a minute)."""
 
     client: str
     kind: str

@@ -25,6 +25,10 @@ from storm.world import FLAGS_TOLD, World, build
 
 __all__ = ["main"]
 
+RUNS = 3
+DISTURBED = 0.1
+"""Share of the processors' time that others may take before a run is repeated."""
+
 SMALL = {"nodes": 60, "namespaces": 2000}
 FULL = {"nodes": 300, "namespaces": 10_000}
 
@@ -55,10 +59,23 @@ def main() -> None:
     ) as world:
         for scenario in scenarios:
             _told(f"{scenario.name}: {scenario.change.value}")
-            outcomes[scenario.name] = run(world, scenario, manner, asked.limit, _told)
+            outcomes[scenario.name] = _least_disturbed(world, scenario, manner, asked)
             _keep(asked, outcomes, world, manner)
     show_all(outcomes, demands(outcomes, streaming=manner.streaming))
     print(f"written to {RESULTS / asked.output}.json and .svg")
+
+
+def _least_disturbed(world: World, scenario: Scenario, manner: Manner, asked: argparse.Namespace) -> Outcome:
+    """Run once; with --quiet again while others took much of the machine: the least disturbed counts."""
+    best: Outcome | None = None
+    for _ in range(RUNS if asked.quiet else 1):
+        found = run(world, scenario, manner, limit=asked.limit, quiet=asked.quiet, told=_told)
+        if best is None or found.disturbance < best.disturbance:
+            best = found
+        if best.disturbance < DISTURBED:
+            break
+    assert best is not None  # noqa: S101 - it was run
+    return best
 
 
 def _keep(asked: argparse.Namespace, outcomes: dict[str, Outcome], world: World, manner: Manner) -> None:
@@ -100,6 +117,12 @@ def _arguments() -> argparse.Namespace:
         help="seconds from a pod's binding until its container runs (default: 0.5 1.5)",
     )
     parser.add_argument("--limit", type=float, default=900.0, help="seconds for one scenario")
+    parser.add_argument(
+        "--quiet",
+        type=float,
+        metavar="CORES",
+        help="before each, wait until others use less than so many cores; repeat what they disturbed",
+    )
     parser.add_argument("--output", default="storm", help="name of the files in bench/results")
     asked = parser.parse_args()
     if asked.scenarios:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from math import ceil
+from os import cpu_count
 from typing import Any
 
 from storm.bystander import Sample
@@ -69,6 +70,13 @@ class Outcome:
     bystanders: dict[str, Latency]
     curve: list[tuple[float, int, int, int, int, int]] = field(default_factory=list)
     dots: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
+
+    @property
+    def disturbance(self) -> float:
+        """The share of the processors' time that went to others."""
+        return self.cpu["rest of the machine"] / (
+            max(self.served_seconds, self.ready_seconds) * (cpu_count() or 1)
+        )
 
     def as_dict(self) -> dict[str, Any]:
         """Return it for JSON."""

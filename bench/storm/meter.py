@@ -6,14 +6,24 @@ import os
 import re
 import threading
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-__all__ = ["Meter", "cpu_seconds", "peak_bytes", "reset_peak", "resident_bytes"]
+__all__ = [
+    "Meter",
+    "cpu_seconds",
+    "machine_cpu_seconds",
+    "peak_bytes",
+    "reset_peak",
+    "resident_bytes",
+    "wait_for_quiet",
+]
 
 EVERY = 0.25
+QUIET_FOR = 10.0
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -36,6 +46,28 @@ def cpu_seconds(pid: int) -> float:
     """Return user and system time of a process, in seconds."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / _TICKS
+
+
+def machine_cpu_seconds() -> float:
+    """Return the seconds all processors have worked since the machine was started."""
+    fields = [int(each) for each in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]]
+    idle = fields[3] + fields[4]
+    return (sum(fields[:8]) - idle) / _TICKS
+
+
+def wait_for_quiet(pids: Iterable[int], cores: float, patience: float) -> bool:
+    """Wait until everybody but these processes used less than so many cores for ten seconds.
+
+    Returns False if that has not come within ``patience`` seconds.
+    """
+    known, end = list(pids), time.monotonic() + patience
+    while time.monotonic() < end:
+        began, used = time.monotonic(), machine_cpu_seconds() - sum(map(cpu_seconds, known))
+        time.sleep(QUIET_FOR)
+        others = machine_cpu_seconds() - sum(map(cpu_seconds, known)) - used
+        if others / (time.monotonic() - began) < cores:
+            return True
+    return False
 
 
 def _status(pid: int, name: str) -> int:

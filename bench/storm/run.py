@@ -15,7 +15,15 @@ from storm.child import Child
 from storm.figures import Outcome, integral, latencies, latency, outline, peak, steps
 from storm.fleet import FleetRecord, FleetSettings, run_fleet
 from storm.governed import governing
-from storm.meter import Meter, cpu_seconds, peak_bytes, reset_peak, resident_bytes
+from storm.meter import (
+    Meter,
+    cpu_seconds,
+    machine_cpu_seconds,
+    peak_bytes,
+    reset_peak,
+    resident_bytes,
+    wait_for_quiet,
+)
 from storm.scenarios import Change, Play, Scenario
 from storm.world import NAMESPACE, World, agents_of
 
@@ -27,12 +35,21 @@ SETTLE = 12.0
 IDLE = 5.0
 """Seconds of the bystanders' undisturbed time, of those."""
 
+QUIET_WITHIN = 600.0
+"""Seconds to wait for that, at most."""
+
 POINTS = 240
 """Points of a curve in the results."""
 
 
 def run(
-    world: World, scenario: Scenario, manner: Manner, limit: float, told: Callable[[str], None]
+    world: World,
+    scenario: Scenario,
+    manner: Manner,
+    *,
+    limit: float,
+    quiet: float | None,
+    told: Callable[[str], None],
 ) -> Outcome:
     """Run one scenario.
 
@@ -41,6 +58,7 @@ def run(
         scenario: What happens.
         manner: How agents list.
         limit: Seconds after which it is given up.
+        quiet: Wait until others use less than so many cores before it begins; None: do not wait.
         told: Progress, one line each.
     """
     world.reset()
@@ -51,19 +69,21 @@ def run(
             world.install(scenario)
             wanted = world.nodes * scenario.daemon_sets
             _wait(lambda: fleet.call("progress")["ready"] >= wanted, "the fleet before the storm", 180)
-        processes = {name: cluster.pid(name) for name in cluster.processes}
+        processes = {name: cluster.pid(name) for name in cluster.processes} | {"bench": os.getpid()}
         if scenario.settle is not None:
             processes |= stack.enter_context(governing(world, scenario.settle))
         if scenario.change is Change.REPLACE:
             fleet.call("unready")
             _wait(lambda: fleet.call("progress")["ready"] == 0, "no pod is ready", 60)
         time.sleep(SETTLE - IDLE)
+        if quiet and not wait_for_quiet([*processes.values(), fleet.pid], quiet, QUIET_WITHIN):
+            told(f"  the machine was never quiet for {QUIET_WITHIN:.0f} s: going on all the same")
         settings = BystanderSettings(url=cluster.url, ca_file=cluster.ca_file, clients=world.bystanders())
         bystanders = stack.enter_context(Child(run_bystanders, settings))
         meter = stack.enter_context(Meter(pid))
         processes |= {"fleet": fleet.pid, "bystanders": bystanders.pid}
         time.sleep(IDLE)
-        used, machine = _cpu(processes), _machine_cpu()
+        used, machine = _cpu(processes), machine_cpu_seconds()
         reset_peak(pid)
         before, refused_before = resident_bytes(pid), world.refused_by_fairness()
         began = fleet.call("begin")
@@ -72,7 +92,7 @@ def run(
         record: FleetRecord = fleet.call("record")
         growth = max(0, peak_bytes(pid) - before)
         used = {name: after - used[name] for name, after in _cpu(processes).items()}
-        used["rest of the machine"] = max(0.0, _machine_cpu() - machine - sum(used.values()))
+        used["rest of the machine"] = max(0.0, machine_cpu_seconds() - machine - sum(used.values()))
         refused = world.refused_by_fairness() - refused_before
         told(f"  refused by priority and fairness, all levels: {refused:.0f}")
         if scenario.governed and not record.held:
@@ -192,10 +212,3 @@ def _wait(check: Callable[[], bool], what: str, seconds: float) -> None:
 
 def _cpu(processes: dict[str, int]) -> dict[str, float]:
     return {name: cpu_seconds(pid) for name, pid in processes.items()}
-
-
-def _machine_cpu() -> float:
-    """Return the seconds all processors have worked since the machine was started."""
-    fields = [int(each) for each in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]]
-    idle = fields[3] + fields[4]
-    return (sum(fields[:8]) - idle) / os.sysconf("SC_CLK_TCK")
