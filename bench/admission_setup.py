@@ -5,18 +5,20 @@ from __future__ import annotations
 import base64
 import contextlib
 import datetime as dt
+import itertools
 import json
 import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from fleets import daemon_sets, rbac
+from watchbudget import cli
 from watchbudget.controller import tls
 from watchbudget.localcluster.cluster import LocalCluster
 from watchbudget.localcluster.ports import free_ports
@@ -27,6 +29,7 @@ __all__ = [
     "PROVE",
     "SAYS",
     "VARIANTS",
+    "WARNED",
     "candidate",
     "fleet",
     "only_in",
@@ -36,20 +39,32 @@ __all__ = [
 
 VARIANTS = {
     "nobody": "nobody is asked",
-    "watchbudget": "WatchBudget, both webhooks",
-    "kopf": "stock kopf webhook that does nothing",
-    "policy": "ValidatingAdmissionPolicy, two authorizer checks",
+    "policy": "ValidatingAdmissionPolicy, two authorizer checks, warns",
+    "kopf": "stock kopf, validating, does nothing",
+    "validating": "WatchBudget, validating, judges and warns",
+    "kopf-both": "stock kopf, mutating and validating, annotates",
+    "watchbudget": "WatchBudget, mutating and validating, annotates and warns",
+    "clean": "WatchBudget, mutating and validating, nothing to say",
 }
+"""Each in a namespace of its own, with the same DaemonSet; in `clean` no role is bound to its account."""
+
+WARNED = frozenset({"policy", "validating", "watchbudget"})
+
 SAYS = {
     "nobody": "",
-    "watchbudget": "WatchBudget bench",
-    "kopf": "seen by kopf",
     "policy": "may list and watch",
+    "kopf": "seen by kopf",
+    "validating": "WatchBudget bench",
+    "kopf-both": "seen by kopf",
+    "watchbudget": "WatchBudget bench",
+    "clean": "the declaration is not used",
 }
 """What must be among the warnings when it is asked whether it is asked."""
 
-PROVE = "bench.watchbudget.io/prove"
-AGENTS = Path(__file__).parent.parent / "operator/watchbudget/cli/demo_agents.yaml"
+PROVE = {"bench.watchbudget.io/prove": "yes", "watchbudget.io/watches": "{"}
+"""Annotations by which a DaemonSet asks that."""
+
+AGENTS = Path(cli.__file__).parent / "demo_agents.yaml"
 BUDGET = """\
 apiVersion: watchbudget.io/v1alpha1
 kind: WatchBudget
@@ -114,41 +129,55 @@ def fleet(size: int) -> str:
     for variant in VARIANTS:
         parts.append(f"apiVersion: v1\nkind: Namespace\nmetadata: {{name: {namespace_of(variant)}}}\n")
         parts += [yaml.safe_dump(each) for each in agent(variant)]
+    parts += [yaml.safe_dump(each) for each in agent("watchbudget", "vector")]
     first = sorted(parts, key=lambda text: "kind: Namespace" not in text)
     return "---\n".join(first)
 
 
-def agent(variant: str) -> list[dict[str, Any]]:
-    """Vector with its account, role and ConfigMap."""
+def agent(variant: str, name: str = "calico-node") -> list[dict[str, Any]]:
+    """An agent of the demo with its account and role.
+
+    Calico comes without Typha and so without a ConfigMap: what is said because of one is looked at again
+    before it is said, which takes a tenth of a second and is measured apart.
+    """
     found = []
     for raw in yaml.safe_load_all(AGENTS.read_text()):
-        if raw["metadata"]["name"] == "vector":
-            if raw["kind"].startswith("ClusterRole"):
-                raw["metadata"]["name"] = f"vector-{variant}"
-            else:
-                raw["metadata"]["namespace"] = namespace_of(variant)
-            for subject in raw.get("subjects", ()):
-                subject["namespace"] = namespace_of(variant)
-            if "roleRef" in raw:
-                raw["roleRef"]["name"] = f"vector-{variant}"
-            found.append(raw)
+        if raw["metadata"]["name"] != name or (variant == "clean" and raw["kind"] == "ClusterRoleBinding"):
+            continue
+        if raw["kind"].startswith("ClusterRole"):
+            raw["metadata"]["name"] = f"{name}-{variant}"
+        else:
+            raw["metadata"]["namespace"] = namespace_of(variant)
+        for subject in raw.get("subjects", ()):
+            subject["namespace"] = namespace_of(variant)
+        if "roleRef" in raw:
+            raw["roleRef"]["name"] = f"{name}-{variant}"
+        if raw["kind"] == "DaemonSet":
+            (container,) = raw["spec"]["template"]["spec"]["containers"]
+            container["env"] = [each for each in container.get("env", ()) if "valueFrom" not in each]
+        found.append(raw)
     return found
 
 
-def candidate(variant: str, name: str = "candidate", **annotations: str) -> bytes:
-    """The DaemonSet that is created."""
-    (raw,) = [each for each in agent(variant) if each["kind"] == "DaemonSet"]
-    raw["metadata"] |= {"name": name, "annotations": annotations}
-    return json.dumps(raw).encode()
+def candidate(
+    variant: str, annotations: Mapping[str, str] | None = None, name: str = "calico-node"
+) -> Callable[[], bytes]:
+    """Makes the DaemonSet that is created, under another name each time: judged anew, not remembered."""
+    (raw,) = [each for each in agent(variant, name) if each["kind"] == "DaemonSet"]
+    raw["metadata"] |= {"name": "candidate-NUMBER", "annotations": dict(annotations or {})}
+    before, after = json.dumps(raw).encode().split(b"NUMBER")
+    numbers = itertools.count(100_000)
+    return lambda: b"%b%d%b" % (before, next(numbers), after)
 
 
 def path_of(variant: str) -> str:
     return f"/apis/apps/v1/namespaces/{namespace_of(variant)}/daemonsets?dryRun=All"
 
 
-def only_in(cluster: LocalCluster, kind: str) -> None:
-    """Let our webhooks for DaemonSets be asked about one of the namespaces only."""
-    where = {"key": "kubernetes.io/metadata.name", "operator": "In", "values": [namespace_of("watchbudget")]}
+def only_in(cluster: LocalCluster, kind: str, variants: Sequence[str]) -> None:
+    """Let our webhooks for DaemonSets be asked about some of the namespaces only."""
+    names = [namespace_of(variant) for variant in variants]
+    where = {"key": "kubernetes.io/metadata.name", "operator": "In", "values": names}
     patch = [{"op": "add", "path": "/webhooks/0/namespaceSelector/matchExpressions/-", "value": where}]
     cluster.kubectl("patch", kind, "watchbudget", "--type=json", "--patch", json.dumps(patch))
 
@@ -169,11 +198,16 @@ def stock_kopf(cluster: LocalCluster) -> Iterator[None]:
             "KOPF_KEY": str(key),
         }
         argv = [sys.executable, "-m", "kopf", "run", "--all-namespaces", "--standalone", "--quiet"]
+        # In a session of its own, like ours: the kernel may share the processor by sessions (sched_autogroup).
         child = subprocess.Popen(
-            [*argv, str(Path(__file__).with_name("kopf_least.py"))], env=env, stdin=subprocess.DEVNULL
+            [*argv, str(Path(__file__).with_name("kopf_least.py"))],
+            env=env,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
         )
         try:
-            cluster.apply(json.dumps(kopf_webhook(port, bundle.ca_certificates)))
+            cluster.apply(json.dumps(kopf_webhook("Validating", "least", port, bundle.ca_certificates)))
+            cluster.apply(json.dumps(kopf_webhook("Mutating", "annotate", port, bundle.ca_certificates)))
             yield
         finally:
             child.terminate()
@@ -184,24 +218,27 @@ def stock_kopf(cluster: LocalCluster) -> Iterator[None]:
                 child.wait()
 
 
-def kopf_webhook(port: int, ca: bytes) -> dict[str, Any]:
+def kopf_webhook(kind: str, handler: str, port: int, ca: bytes) -> dict[str, Any]:
+    """A webhook configuration for one of kopf's handlers."""
+    asked = ["kopf", "kopf-both"] if kind == "Validating" else ["kopf-both"]
+    where = {"key": "kubernetes.io/metadata.name", "operator": "In", "values": [*map(namespace_of, asked)]}
     rule = {"apiGroups": ["apps"], "apiVersions": ["v1"], "resources": ["daemonsets"]}
     return {
         "apiVersion": "admissionregistration.k8s.io/v1",
-        "kind": "ValidatingWebhookConfiguration",
+        "kind": f"{kind}WebhookConfiguration",
         "metadata": {"name": "bench-kopf"},
         "webhooks": [
             {
-                "name": "least.bench.watchbudget.io",
+                "name": f"{handler}.bench.watchbudget.io",
                 "clientConfig": {
-                    "url": f"https://127.0.0.1:{port}/least",
+                    "url": f"https://127.0.0.1:{port}/{handler}",
                     "caBundle": base64.b64encode(ca).decode(),
                 },
                 "admissionReviewVersions": ["v1"],
                 "sideEffects": "None",
                 "failurePolicy": "Ignore",
                 "timeoutSeconds": 3,
-                "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace_of("kopf")}},
+                "namespaceSelector": {"matchExpressions": [where]},
                 "rules": [{**rule, "operations": ["CREATE", "UPDATE"]}],
             }
         ],

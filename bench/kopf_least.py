@@ -1,4 +1,4 @@
-"""A stock kopf operator that does the least a validating webhook can: the baseline of bench/admission.py.
+"""A stock kopf operator that does the least a webhook can: the baseline of bench/admission.py.
 
 Run by it as `kopf run`, in a process of its own; port and certificate come by the environment.
 """
@@ -28,3 +28,10 @@ async def least(annotations: kopf.Annotations, warnings: list[str], **_: Any) ->
     """Allow; say so only where the benchmark asks whether it is asked at all."""
     if "bench.watchbudget.io/prove" in annotations:
         warnings.append("seen by kopf")
+
+
+@kopf.on.mutate("apps", "v1", "daemonsets", id="annotate")
+async def annotate(patch: kopf.Patch, **_: Any) -> None:  # noqa: ANN401
+    """Put as many annotations on it as we do."""
+    for number in range(4):
+        patch.metadata.annotations[f"bench.watchbudget.io/{number}"] = "some"
