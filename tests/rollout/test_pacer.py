@@ -11,8 +11,8 @@ from watchbudget.api.rollout import Rollout
 from watchbudget.rollout.health import WINDOW
 from watchbudget.rollout.limit import INITIAL
 from watchbudget.rollout.model import Ceiling, Freed, Key, Outcome, Phase, Signals, Terms, Why
-from watchbudget.rollout.pacer import AGAIN, HEARTBEAT, MOST_PER_PASS, Pacer
-from watchbudget.rollout.spacing import AT_ONCE
+from watchbudget.rollout.pacer import HEARTBEAT, MOST_PER_PASS, Pacer
+from watchbudget.rollout.spacing import AT_ONCE, GATHER
 
 HOLD = Ceiling().max_hold
 
@@ -64,10 +64,15 @@ class TestCeilings:
     def test_a_pass_gives_out_so_many_and_calls_for_the_next(self):
         cluster = Cluster(pods(700), max_starts=5000, ceilings={"default": Ceiling(max_starts=5000)})
         cluster.pacer._limit._limit = 1000.0
-        assert cluster.turn(0).next_pass == AGAIN
-        answer = cluster.turn(AGAIN)
+        assert cluster.turn(0).next_pass == GATHER
+        answer = cluster.turn(GATHER)
         assert len(answer.release) == MOST_PER_PASS
-        assert answer.next_pass == 2 * AGAIN
+        assert answer.next_pass == 2 * GATHER
+
+    def test_a_full_budget_calls_for_no_hurry(self):
+        cluster = Cluster(pods(99), ceilings={"default": Ceiling(max_starts=2)})
+        cluster.turn(0)
+        assert cluster.turn(1).next_pass == 1 + HEARTBEAT
 
     def test_a_blocked_start_that_goes_on_is_taken_in_although_all_is_full(self):
         blocked = pod("late", Phase.RELEASED, scheduled=False)

@@ -30,9 +30,6 @@ __all__ = ["Pacer"]
 MOST_PER_PASS = 25
 """Permits given out in one pass: each is a patch."""
 
-AGAIN = 0.1
-"""Seconds to the next pass when this one could not give out all that was free."""
-
 HEARTBEAT = 5.0
 """Seconds to the next pass at most while there are starts."""
 
@@ -106,12 +103,12 @@ class Pacer:
 
         release: list[str] = []
         if leading:
-            release = self._give_out(now, seen, ledger, candidates, limit, {freed.uid for freed in let_go})
+            gone = {freed.uid for freed in let_go}
+            release, again = self._give_out(now, seen, ledger, candidates, limit, gone)
+            wake += [now + self._spacing.wait(limit, self._limit.round)] if again else []
         else:
             self._grants.drop()
             self._locked = frozenset()
-        if leading and ledger.total < limit and any(candidates.values()):
-            wake.append(now + AGAIN)
 
         pauses = self._pauses(seen, ledger)
         if pauses and (forgotten := self._health.next_forgotten()) is not None:
@@ -229,16 +226,17 @@ class Pacer:
         candidates: Mapping[Key, list[Start]],
         limit: int,
         let_go: set[str],
-    ) -> list[str]:
-        """Give out permits, as many as are free, and enter them in the books."""
+    ) -> tuple[list[str], bool]:
+        """Give out permits and enter them in the books; and whether more are only to be given out later."""
         for uid in self._grants:
             start = seen.held[uid]
             ledger.take(start, seen.rules[start.daemon_set])
         self._turns.forget(candidates)
         spaced = self._spacing.room(now, limit, self._limit.round)
-        most = min(limit - ledger.total, spaced, MOST_PER_PASS)
+        free = limit - ledger.total
+        most = min(free, spaced, MOST_PER_PASS)
         if most <= 0:
-            return []
+            return [], free > 0 and any(candidates.values())
         skip = self._grants.not_now(now) | let_go
         waiting = {}
         for key, pods in candidates.items():
@@ -249,7 +247,7 @@ class Pacer:
         self._spacing.take(len(chosen))
         for start in chosen:
             self._grants.give(now, start.uid)
-        return [start.uid for start in chosen]
+        return [start.uid for start in chosen], len(chosen) == most < free
 
     def _pauses(self, seen: Seen, ledger: Ledger) -> dict[Key, Pause]:
         """Of every DaemonSet that is paused, why."""

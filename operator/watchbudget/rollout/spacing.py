@@ -36,6 +36,10 @@ class Spacing:
         self._at = now
         return int(self._filled)
 
+    def wait(self, limit: int, seconds: float) -> float:
+        """Seconds until one more may begin, as of the last `room`."""
+        return max(GATHER, (1 - self._filled) * seconds / (GAIN * limit))
+
     def take(self, count: int) -> None:
         """So many begin."""
         self._filled -= count
