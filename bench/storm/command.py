@@ -50,17 +50,22 @@ def main() -> None:
         f"{asked.start[0]:g} to {asked.start[1]:g} s after their pod was bound. {FLAGS_TOLD}."
     )
     outcomes: dict[str, Outcome] = {}
-    with build(
-        nodes=nodes,
-        namespaces=namespaces,
-        policies=asked.network_policies,
-        start=tuple(asked.start),
-        told=_told,
-    ) as world:
-        for scenario in scenarios:
-            _told(f"{scenario.name}: {scenario.change.value}")
-            outcomes[scenario.name] = _least_disturbed(world, scenario, manner, asked)
-            _keep(asked, outcomes, world, manner)
+    try:
+        with build(
+            nodes=nodes,
+            namespaces=namespaces,
+            policies=asked.network_policies,
+            start=tuple(asked.start),
+            told=_told,
+        ) as world:
+            for scenario in scenarios:
+                _told(f"{scenario.name}: {scenario.change.value}")
+                outcomes[scenario.name] = _least_disturbed(world, scenario, manner, asked)
+                _keep(asked, outcomes, world, manner)
+    except KeyboardInterrupt:
+        _told("Ended by hand; what was done so far is written")
+        if not outcomes:
+            sys.exit(130)
     show_all(outcomes, demands(outcomes, streaming=manner.streaming))
     print(f"written to {RESULTS / asked.output}.json and .svg")
 
