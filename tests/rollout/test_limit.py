@@ -162,7 +162,7 @@ class TestBaseline:
 
     def test_a_slow_server_first_met_under_load_is_not_taken_for_a_loaded_one_for_ever(self):
         limit = AdaptiveLimit()
-        values = rounds(limit, 0, 120, 0.3)
+        values = rounds(limit, 0, 120, 1.5 * LEAST_TROUBLE)
         assert min(values) == 1
         assert values[-1] > INITIAL
 
