@@ -18,7 +18,7 @@ $(STAMP): requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
 	@touch $@
 
-demo: $(STAMP) ## Start a real control plane, apply three agents, audit them
+demo: $(STAMP) ## Start a real control plane, audit three agents, run the operator on them
 	$(BIN)/watchbudget demo
 
 test: $(STAMP) ## Run all tests, the ones on the real control plane included
@@ -37,8 +37,11 @@ format: $(STAMP) ## Format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(STAMP) ## Run the benchmarks; tables on the screen, JSON in bench/results/
+bench: $(STAMP) ## Run the benchmarks (an hour); tables on the screen, JSON in bench/results/
 	$(BIN)/python bench/scale.py
+	$(BIN)/python bench/scale_operator.py
+	$(BIN)/python bench/admission.py
+	$(BIN)/python bench/storm
 
 build: $(STAMP) ## Build the wheel and the source archive into dist/
 	$(BIN)/uv build --no-build-isolation --python $(BIN)/python
