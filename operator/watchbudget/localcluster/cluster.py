@@ -173,6 +173,14 @@ class LocalCluster(ClusterAccess):
         return self._running.identities()
 
     @property
+    def process_group(self) -> int | None:
+        """What a companion of the cluster is to be started in, so that it ends with us, killed or not.
+
+        None for a cluster that is not started, or was detached.
+        """
+        return self._watchdog.pid if self._watchdog is not None else None
+
+    @property
     def _running(self) -> Runner:
         if self._runner is None:
             raise LocalClusterError("The local cluster is not started")

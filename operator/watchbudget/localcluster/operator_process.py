@@ -121,7 +121,7 @@ class OperatorProcess:
                 stdout=log,
                 stderr=log,
                 env={**os.environ, **self._env},
-                start_new_session=True,
+                process_group=self.cluster.process_group,
             )
 
     def make_kubeconfig(self) -> Path:
@@ -196,8 +196,6 @@ class OperatorProcess:
             if line.startswith(f"{field}:"):
                 return int(line.split()[1]) * 1024
         raise LocalClusterError(f"The system does not tell {field}")
-
-    peak_bytes = resident_bytes
 
     @property
     def _running(self) -> subprocess.Popen[bytes]:
