@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +26,13 @@ from policy_samples import (
     rules_of,
 )
 from watchbudget import cli
-from watchbudget.api.budget import WatchBudget
+from watchbudget.api.budget import Metadata, WatchBudget
 from watchbudget.api.resources import NAMESPACES, NETWORK_POLICIES, GroupResource
 from watchbudget.demand.catalogue import load_catalogue
 from watchbudget.demand.model import Watches
 from watchbudget.inventory import manifests
 from watchbudget.inventory.fleet import (
+    AccessReviews,
     Census,
     Container,
     Fleet,
@@ -45,6 +47,7 @@ from watchbudget.policy.default_budget import default_budget
 from watchbudget.policy.judge import Judge, judge
 from watchbudget.policy.model import Action, Verdict
 
+SMALL = Census((ResourceCensus(NAMESPACES, 500, 100_000, "metrics"),), (1, 36))
 DEMO = Path(cli.__file__).parent / "demo_agents.yaml"
 WATCHER = Rbac(
     roles=(Role(None, "agent", (PolicyRule(("list", "watch"), ("",), ("namespaces",)),)),),
@@ -348,6 +351,54 @@ class TestAgain:
         assert self.kept(before, after) == []
         for judgement in after.audit().judgements:
             assert "over-total-limit" in rules_of(judgement)
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            {"nodes": 300},
+            {"census": replace(SMALL, server_version=(1, 33))},
+            {"census": CENSUS},
+            {"rbac": WATCHER},
+            {"access": AccessReviews("asked", {("logging", "agent", NAMESPACES, "watch"): True})},
+            {"complete_rbac": True},
+            {"service_accounts": (ServiceAccount("logging", "agent", automount=False),)},
+            {"limit_ranges": (LimitRange("logging", "default", 60 * MIB),)},
+            {"namespace_labels": {"logging": {"team": "x"}}},
+            {"shared_accounts": {("logging", "agent"): ("Deployment other",)}},
+            {"daemon_sets": (declared("agent"), declared("other"))},
+        ],
+        ids=lambda change: next(iter(change)),
+    )
+    def test_whatever_else_changes_is_heeded(self, change: dict[str, Any]):
+        item = daemon_set()
+        courts = (
+            budget(
+                "broad",
+                enforcement={"action": "Deny", "minimumEvidence": "granted"},
+                limits={"cacheTotal": "1Ki"},
+            ),
+            budget("narrow", namespaceSelector={"matchLabels": {"team": "x"}}),
+        )
+        granted = {"rbac": WATCHER} if "shared_accounts" in change else {}
+        there = fleet(item, declared("sure"), nodes=100, census=SMALL, **granted)
+        if "daemon_sets" in change:
+            change = {"daemon_sets": (*there.daemon_sets, *change["daemon_sets"][1:])}
+        before, now = self.bench(there, *courts), replace(there, **change)
+        anew = self.bench(now, *courts).audit()
+        assert anew.judgements != before.audit().judgements
+        assert before.again(now, courts, today=TODAY).audit() == anew
+
+    def test_budgets_and_the_day_are_heeded(self):
+        entry = {"namespace": "logging", "name": "agent", "rules": ["*"], "reason": "r", "until": str(TODAY)}
+        there, until = fleet(declared()), budget(exemptions=[entry])
+        before = self.bench(there, until)
+        assert before.audit().judgements[0].verdict is Verdict.ALLOW
+        later = before.again(there, (until,), today=TODAY + timedelta(days=1))
+        assert later.audit().judgements[0].verdict is Verdict.DENY
+        assert before.again(there, (budget(),), today=TODAY).audit().judgements[0].verdict is Verdict.DENY
+        # What is reported in a budget is no part of how it judges.
+        reported = until.model_copy(update={"metadata": Metadata(name="test", generation=7)})
+        assert self.kept(before, before.again(there, (reported,), today=TODAY)) == ["agent"]
 
     def test_configuration_that_arrives_later_is_heeded(self):
         loaded = replace(manifests.load([DEMO]), nodes=100, census=CENSUS)
