@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from demand_builders import container
-from watchbudget.demand.catalogue import load_catalogue
+from watchbudget.demand.catalogue import Catalogue, load_catalogue
+from watchbudget.demand.catalogue_model import Entry
 from watchbudget.demand.images import Image, parse_version
+from watchbudget.inventory.fleet import Container, EnvVar
 
 VECTOR = "timberio/vector"
 
@@ -82,3 +86,50 @@ def test_a_container_name_alone_recognises_nothing():
     assert known is not None
     assert known.entry.agent == "aws-vpc-cni"
     assert known.version is None  # the tag is somebody else's
+
+
+def test_filing_signs_by_image_finds_what_looking_at_all_of_them_finds(tmp_path: Path):
+    own = tmp_path / "own.yaml"
+    own.write_text(
+        """
+agents:
+  - agent: ours
+    title: Ours
+    match: [{image: "Example.org/*/Agent-[ab]"}, {image: "*"}, {container: vector, env: HOME}]
+    resources:
+      namespaces: {cases: [{watches: yes, reason: it watches them all}], sources: [https://example.org]}
+"""
+    )
+    for catalogue in (load_catalogue(), load_catalogue([own])):
+        signs = [sign for entry in catalogue.entries for sign in entry.match]
+        images = [(sign.image or "x").replace("*", "some").replace("[ab]", "a") for sign in signs]
+        for image in (*images, *(f"mirror.example.net/{each}:1.2.3" for each in images), "", "/", "a/b"):
+            for name, env in (
+                ("vector", ()),
+                ("agent", (EnvVar("HOME", "/"),)),
+                ("vector", (EnvVar("HOME"),)),
+            ):
+                item = Container(name, image, env=env)
+                found = catalogue.recognise(item)
+                assert (found.entry if found else None) is slowly_recognised(catalogue, item)
+
+
+def slowly_recognised(catalogue: Catalogue, item: Container) -> Entry | None:
+    image = Image.parse(item.image)
+    for entries in (catalogue.own, catalogue.entries[len(catalogue.own) :]):
+        best: tuple[tuple[int, int], Entry] | None = None
+        for entry in entries:
+            for sign in entry.match:
+                shows = (
+                    (sign.image is None or image.matches(sign.image))
+                    and (sign.container is None or sign.container == item.name)
+                    and (sign.env is None or sign.env in {variable.name for variable in item.env})
+                    and sign.arg is None
+                )
+                hints = sum(hint is not None for hint in (sign.container, sign.env, sign.arg))
+                weight = len(sign.image.split("/")) if sign.image else 0, hints
+                if shows and (best is None or weight > best[0]):
+                    best = weight, entry
+        if best is not None:
+            return best[1]
+    return None
