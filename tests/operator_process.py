@@ -19,4 +19,5 @@ class OperatorProcess(operator_process.OperatorProcess):
     def __exit__(self, *raised: object) -> None:
         super().__exit__(*raised)
         if not any(raised):
-            assert forbidden_reads(self.cluster) == []
+            found = forbidden_reads(self.cluster)
+            assert not found, found

@@ -283,6 +283,19 @@ async def test_what_was_announced_and_never_came_is_forgotten(tmp_path: Path):
 
 
 @async_test
+async def test_names_that_there_cannot_be_are_not_asked_for(tmp_path: Path):
+    """They would be the path of something else: of all namespaces, of a whole namespace."""
+    async with rigged(tmp_path) as rig:
+        for odd in ("", "..", "a/../b", "%2e%2e", "x?watch=1"):
+            rig.reader.expect((odd, odd), Around(odd, (odd, odd), {(odd, odd): False}))
+            rig.reader.expect(
+                ("logging", odd), Around("logging", ("logging", odd), {("logging", odd): False})
+            )
+        assert {path for path in await rig.complete() if "/namespaces/logging" not in path} == set()
+        assert not [path for path in rig.server.asked if "configmaps" in path or "serviceaccounts" in path]
+
+
+@async_test
 async def test_the_census_is_that_of_the_metrics_and_nothing_is_listed(tmp_path: Path):
     async with rigged(tmp_path) as rig:
         assert rig.reader.census_age is None

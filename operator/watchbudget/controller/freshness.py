@@ -17,6 +17,7 @@ from watchbudget.controller.judging import Judged
 from watchbudget.controller.reading import Around
 from watchbudget.controller.review import AdmissionRequest
 from watchbudget.controller.store import Key, Store
+from watchbudget.inventory.names import possible
 from watchbudget.inventory.references import config_map_references
 
 __all__ = ["LONGEST", "Freshness"]
@@ -144,10 +145,10 @@ def _around(request: AdmissionRequest) -> Around | None:
         references = config_map_references(request.object)
     except (AttributeError, TypeError, KeyError, RecursionError):
         return None
-    if not isinstance(account, str):
-        return None
     namespace = request.namespace
-    maps = {(namespace, name): optional for name, optional in references.items()}
+    if not isinstance(account, str) or not possible(account) or not possible(namespace):
+        return None
+    maps = {(namespace, name): optional for name, optional in references.items() if possible(name)}
     return Around(namespace, (namespace, account), maps)
 
 

@@ -16,6 +16,7 @@ from watchbudget.inventory import parse
 from watchbudget.inventory.errors import ClusterError
 from watchbudget.inventory.fleet import CLUSTER, ConfigMap, LimitRange, Problem, ServiceAccount
 from watchbudget.inventory.gaps import Gaps
+from watchbudget.inventory.names import possible
 from watchbudget.inventory.pool import for_each
 from watchbudget.inventory.rbac import Binding, Role
 
@@ -110,6 +111,9 @@ def merged(parts: Iterable[Surroundings]) -> Surroundings:
 
 
 async def _read_namespace(api: Api, name: str, part: Surroundings, gaps: Gaps) -> None:
+    if not possible(name):
+        gaps.problems.append(_no_namespace(api, name))
+        return
     encoded = quote(name, safe="")
     with part.reading(
         gaps,
@@ -118,7 +122,7 @@ async def _read_namespace(api: Api, name: str, part: Surroundings, gaps: Gaps) -
     ):
         raw = await api.find(f"/api/v1/namespaces/{encoded}")
         if raw is None:
-            gaps.problems.append(Problem(CLUSTER, f"{api.server}: there is no namespace {name!r}"))
+            gaps.problems.append(_no_namespace(api, name))
             return
         found = parse.namespace_labels(
             {"apiVersion": "v1", "kind": "Namespace", **raw}, CLUSTER, gaps.problems
@@ -155,11 +159,15 @@ async def _read_namespace(api: Api, name: str, part: Surroundings, gaps: Gaps) -
             part.shared_accounts[account] = (*part.shared_accounts.get(account, ()), title)
 
 
+def _no_namespace(api: Api, name: str) -> Problem:
+    return Problem(CLUSTER, f"{api.server}: there is no namespace {name[:253]!r}")
+
+
 async def read_accounts(
     api: Api, accounts: Iterable[tuple[str, str]], gaps: Gaps, done: Done
 ) -> tuple[ServiceAccount, ...]:
     """GET these service accounts, given as (namespace, name); an absent one is left out."""
-    names = sorted(set(accounts))
+    names = sorted(key for key in set(accounts) if all(map(possible, key)))
     found: dict[tuple[str, str], ServiceAccount] = {}
 
     async def read(key: tuple[str, str]) -> None:
@@ -194,7 +202,8 @@ async def read_config_maps(
         nonlocal finished
         namespace, name = (quote(part, safe="") for part in key)
         with gaps.around("agents that are configured by a ConfigMap are judged without their configuration"):
-            raw = await api.find(f"/api/v1/namespaces/{namespace}/configmaps/{name}")
+            asked = f"/api/v1/namespaces/{namespace}/configmaps/{name}"
+            raw = await api.find(asked) if all(map(possible, key)) else None
             if raw is None and not references[key]:
                 message = "a DaemonSet refers to it, and it does not exist"
                 gaps.problems.append(
