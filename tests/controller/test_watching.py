@@ -115,17 +115,19 @@ async def test_a_broken_stream_goes_on_where_it_was():
 
 
 @async_test
-async def test_a_list_begun_anew_may_hide_what_vanished_and_counts_as_a_gap(monkeypatch: pytest.MonkeyPatch):
+async def test_a_list_begun_anew_may_hide_what_vanished_and_counts_as_a_gap():
     async with scripted_watches() as script:
         script.listed[ROLE] = [role("a"), role("b")]
         async with running(script) as (watches, store):
             await until(lambda: names(store) == {"a", "b"})
-            monkeypatch.setattr(watching, "FIRST_LIST", 0.0)
             del script.listed[ROLE][0]
             await until(open_watches(script))
             script.say(ROLE, "ERROR", {"code": 410, "message": "too old resource version"})
-            await until(lambda: watches.gaps)
+            await until(lambda: watches.gaps == 1)
             assert names(store) == {"a", "b"}  # this is why
+            await until(open_watches(script))
+            script.say(ROLE, "ERROR", {"code": 410, "message": "too old resource version"})
+            await until(lambda: watches.gaps == 2)
             assert watches.restarts == 0
 
 

@@ -33,9 +33,6 @@ LONGEST_PAUSE = 30.0
 FINE_AFTER = 60.0
 """Seconds after which a watch that ends counts as the first failure again."""
 
-FIRST_LIST = 30.0
-"""Seconds after a start in which objects that are listed are those of the first list."""
-
 log = logging.getLogger(__name__)
 
 
@@ -75,6 +72,7 @@ class Watching:
         self.restarts = self.gaps = 0
         self.told: set[Kind] = set()
         self._store = store
+        self._listed: dict[Kind, set[str]] = {}
         self._configuration = configuration
         self._ended = ended
         self._stop = threading.Event()
@@ -111,7 +109,7 @@ class Watching:
         failures = 0
         while not self._stop.is_set():
             began = self._began = self._store.now()
-            self.told = set()
+            self.told, self._listed = set(), {}
             reason = "they ended without an error"
             try:
                 _run_and_clear(self._watch())
@@ -177,9 +175,18 @@ class Watching:
         @kopf.on.event(*resource, registry=registry, id=f"tell-{resource[2]}")
         async def tell(event: Mapping[str, Any], **_: object) -> None:
             self.told.add(kind)
-            if event["type"] is None and self.age > FIRST_LIST:  # listed anew
+            if event["type"] is None and self._listed_again(kind, event["object"]["metadata"]["uid"]):
                 self.gaps += 1
             self._store.tell(kind, event["object"], deleted=event["type"] == "DELETED")
+
+    def _listed_again(self, kind: Kind, uid: str) -> bool:
+        """Whether this is another list than the first since the start: it has what was listed before."""
+        listed = self._listed.setdefault(kind, set())
+        again = uid in listed
+        if again:  # told once: the rest of this list was not listed since
+            listed.clear()
+        listed.add(uid)
+        return again
 
 
 def _settings() -> kopf.OperatorSettings:
