@@ -67,6 +67,8 @@ def main() -> None:
         if not outcomes:
             sys.exit(130)
     show_all(outcomes, demands(outcomes, streaming=manner.streaming))
+    if (nodes, namespaces) != tuple(FULL.values()):
+        print("The bounds are for 300 nodes and 10,000 namespaces; smaller storms are milder.")
     print(f"written to {RESULTS / asked.output}.json and .svg")
 
 
