@@ -28,7 +28,7 @@ def requests(cluster: LocalCluster) -> Iterator[Event]:
         for line in log:
             if USER.encode() in line and line.endswith(b"\n"):
                 event: Event = json.loads(line)
-                if event["user"]["username"] == USER:
+                if event["user"].get("username") == USER:
                     yield event
 
 

@@ -86,7 +86,7 @@ def requests(cluster: LocalCluster, replica: Replica | None = None) -> Iterator[
             continue
         event: Event = json.loads(line)
         user = event["user"]
-        if user["username"] != USER or event["stage"] == "ResponseStarted":
+        if user.get("username") != USER or event["stage"] == "ResponseStarted":
             continue
         if replica is None or user.get("extra", {}).get(_CREDENTIAL) == [replica.credential]:
             yield event

@@ -286,7 +286,7 @@ class Staged:
         """By pod, of these agents or of all, what was done to it since the test began."""
         stories: dict[str, Story] = {}
         for event in self._audited("pods"):
-            ref, user = event["objectRef"], event["user"]["username"]
+            ref, user = event["objectRef"], event["user"].get("username")
             name = ref.get("name", "")
             if not name or (names and name.rpartition("-")[0] not in names):
                 continue
@@ -337,7 +337,8 @@ class Staged:
         return [
             event["objectRef"].get("name", "")
             for event in self._audited(resource)
-            if event["user"]["username"] == USER and event["verb"] in ("patch", "update", "create", "delete")
+            if event["user"].get("username") == USER
+            and event["verb"] in ("patch", "update", "create", "delete")
         ]
 
     def asked(self, webhook: str) -> int:

@@ -155,7 +155,7 @@ def answered(cluster: LocalCluster, since: dt.datetime) -> Iterator[tuple[str, s
         when = dt.datetime.fromisoformat(event["stageTimestamp"])
         verb = f"{event['verb']} {ref.get('subresource', '')}".strip()
         if event["responseStatus"]["code"] < 300 and when > since and ref.get("namespace") == NAMESPACE:
-            yield event["user"]["username"], verb, ref.get("name", ""), when
+            yield event["user"].get("username"), verb, ref.get("name", ""), when
 
 
 def patches(cluster: LocalCluster, since: dt.datetime) -> dict[str, list[dt.datetime]]:
