@@ -1,9 +1,9 @@
 """What does asking us cost whoever creates a DaemonSet?
 
-The same DaemonSet, a Calico without Typha, is created again and again (dry run, under a new name each time) on
-a real API server, in namespaces that differ in who is asked: nobody; `watchbudget run` with a fleet of 200
-DaemonSets, by its validating webhook alone and by both; a stock kopf operator that does the least, likewise; a
-ValidatingAdmissionPolicy with two `authorizer` checks.
+The same DaemonSet, a Calico without Typha, is created again and again (dry run, under a new name each time)
+on a real API server, in namespaces that differ in who is asked: nobody; `watchbudget run` with a fleet of 200
+DaemonSets, by its validating webhook alone and by both; a stock kopf operator that does the least,
+likewise; a ValidatingAdmissionPolicy with two `authorizer` checks.
 
 The client is a ServiceAccount. One client sends to all in turn, in random order; then 16 clients send to one
 after the other, in rounds. What is added is the difference to nobody being asked, of the same run.

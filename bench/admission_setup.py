@@ -198,7 +198,7 @@ def stock_kopf(cluster: LocalCluster) -> Iterator[None]:
             "KOPF_KEY": str(key),
         }
         argv = [sys.executable, "-m", "kopf", "run", "--all-namespaces", "--standalone", "--quiet"]
-        # In a session of its own, like ours: the kernel may share the processor by sessions (sched_autogroup).
+        # In a session of its own: the kernel may share the processor by sessions (sched_autogroup).
         child = subprocess.Popen(
             [*argv, str(Path(__file__).with_name("kopf_least.py"))],
             env=env,

@@ -182,8 +182,8 @@ class Outcome(StrEnum):
     TIMED_OUT = "TimedOut"
     """Its containers ran, and it was not Ready within `permitTimeout`. As with Failed."""
     BLOCKED = "StartBlocked"
-    """No node takes it 15 s after its release, or no container ran within `permitTimeout`. The permit is given
-    back; the label stays, and a permit is taken again in the books when it goes on."""
+    """No node takes it 15 s after its release, or no container ran within `permitTimeout`. The permit is
+    given back; the label stays, and a permit is taken again in the books when it goes on."""
     RECOVERED = "Recovered"
     """Failed or timed out before, now Ready and settled: its label goes."""
     GONE = "Gone"
