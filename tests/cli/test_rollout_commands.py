@@ -18,7 +18,7 @@ from watchbudget.api.status import Condition, Starts, WatchBudgetStatus
 from watchbudget.cli import rollout
 from watchbudget.cli.reach import Target, the_key
 from watchbudget.cli.releasing import release_all
-from watchbudget.cli.starts import BudgetState, Row, State
+from watchbudget.cli.starts import BudgetState, Row, State, leader_of
 from watchbudget.cli.starts_view import state_json, state_view
 from watchbudget.controller.looked import Looked
 
@@ -131,6 +131,28 @@ def test_who_waits_for_nobody_is_told_what_to_do():
     assert "Nobody leads, so nobody gives permits to 172 held pods" in text
     assert "watchbudget rollout release --all" in text
     assert "Nobody leads" not in shown(replace(STATE, leader=None))  # it may not be read
+
+
+@pytest.mark.parametrize(
+    ("spec", "leader"),
+    [
+        ({"holderIdentity": "pod-a_7f", "renewTime": "2026-01-01T12:00:00.000000Z"}, "pod-a"),
+        ({"holderIdentity": "pod-a_7f", "renewTime": "2026-01-01T11:59:20.000000Z"}, ""),  # it was killed
+        ({"holderIdentity": "pod-a_7f", "renewTime": "2026-01-01T12:09:00.000000Z"}, "pod-a"),
+        ({"holderIdentity": "pod-a_7f", "renewTime": "2026-01-01T11:00:00"}, "pod-a"),
+        ({"holderIdentity": "pod-a_7f", "renewTime": 7}, "pod-a"),
+        ({"holderIdentity": "someone"}, "someone"),
+        ({"holderIdentity": "", "renewTime": "2026-01-01T12:00:00.000000Z"}, ""),
+        (None, ""),
+    ],
+)
+def test_who_is_silent_for_long_leads_no_more(spec: object, leader: str):
+    assert leader_of({"spec": spec}, "Thu, 01 Jan 2026 12:00:05 GMT") == leader
+
+
+def test_without_the_servers_time_nobody_is_silent():
+    spec = {"holderIdentity": "pod-a_7f", "renewTime": "2020-01-01T00:00:00.000000Z"}
+    assert leader_of({"spec": spec}, "") == "pod-a"
 
 
 def test_nothing_to_see():

@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import quote
 
@@ -17,7 +19,10 @@ from watchbudget.inventory.errors import Forbidden, NotFound
 from watchbudget.rollout.gate import LABEL
 from watchbudget.rollout.model import Key, Phase
 
-__all__ = ["BUDGETS", "BudgetState", "Row", "State", "labelled_pods", "read_state"]
+__all__ = ["BUDGETS", "BudgetState", "Row", "State", "labelled_pods", "leader_of", "read_state"]
+
+SILENT = timedelta(seconds=30)
+"""A Lease runs out after 15; its holder's clock, by which it is renewed, may be a little behind."""
 
 BUDGETS = "/apis/watchbudget.io/v1alpha1/watchbudgets"
 DAEMON_SETS = "/apis/apps/v1/daemonsets"
@@ -66,7 +71,7 @@ class State:
     """Everything at one moment.
 
     Attributes:
-        leader: who gives permits; empty if nobody holds the Lease; None if that may not be read.
+        leader: who gives permits; empty if nobody does; None if that may not be read.
     """
 
     budgets: tuple[BudgetState, ...] = ()
@@ -176,15 +181,33 @@ async def _daemon_sets(cluster: Cluster, only: Key | None) -> dict[Key, Looked]:
 
 async def _leader(cluster: Cluster, namespace: str) -> str | None:
     path = f"/apis/coordination.k8s.io/v1/namespaces/{quote(namespace)}/leases/watchbudget"
+    api = cluster.api()
     try:
-        lease = await cluster.api().get(path)
+        answer = await api.fetch(path)
     except NotFound:
         return ""
     except Forbidden:
         return None
+    return leader_of(api.decode(path, answer.body), answer.headers.get("Date", ""))
+
+
+def leader_of(lease: Mapping[str, Any], date: str) -> str:
+    """Who holds a Lease; empty if nobody does, or whoever did is silent for long.
+
+    Args:
+        lease: the object.
+        date: of the server's answer, as in HTTP; a time that cannot be read makes nobody silent.
+    """
     spec = lease.get("spec")
-    holder = spec.get("holderIdentity") if isinstance(spec, dict) else None
-    return str(holder or "").rpartition("_")[0] or str(holder or "")
+    spec = spec if isinstance(spec, dict) else {}
+    holder = str(spec.get("holderIdentity") or "")
+    try:
+        silent = parsedate_to_datetime(date) - datetime.fromisoformat(str(spec.get("renewTime")))
+    except (ValueError, TypeError):
+        silent = timedelta(0)
+    if silent > SILENT:
+        return ""
+    return holder.rpartition("_")[0] or holder
 
 
 def _paused(key: Key, its: Looked, told: list[tuple[str, RolloutStatus]], messages: Mapping[str, str]) -> str:
