@@ -345,14 +345,30 @@ class TestLettingGo:
         assert cluster.freed == []
 
     def test_not_while_a_permit_is_in_use_elsewhere(self):
+        """It may be the only one there is; but not for longer than a permit can last."""
         starts = [*pods(9), pod("s", Phase.RELEASED)]
         cluster = Cluster(starts, leading=False, ceilings={"default": Ceiling(permit_timeout=HOLD * 2)})
         cluster.turns(0, HOLD * 2 - 1, step=1)
         assert cluster.freed == []
-        cluster.turns(HOLD * 2, HOLD * 3 - 2, step=1)
+        assert cluster.turn(HOLD * 2).let_go
+
+    def test_a_permit_that_hangs_does_not_make_it_longer(self):
+        cluster = Cluster([*pods(9), pod("s", Phase.STARTED, since=HOLD - 50)], leading=False)
+        cluster.turns(0, HOLD - 1, step=1)
         assert cluster.freed == []
-        cluster.turns(HOLD * 3 - 1, HOLD * 3 + 1, step=1)
+        assert cluster.turn(HOLD).in_flight == 1
         assert cluster.freed
+
+    def test_of_one_daemon_set_while_another_gets_permits(self):
+        """Whoever leads gives permits in turn: it is at work, and the queue is long."""
+        terms = {AGENT: Terms(("default",)), OTHER: Terms(("default",))}
+        cluster = Cluster([*pods(3), *pods(99, "o", key=OTHER)], terms=terms, leading=False)
+        for number in range(99):
+            cluster.turns(number * 20, number * 20 + 19, step=5)
+            cluster.move(f"o{number:04}", Phase.RELEASED, permit_since=number * 20 + 19.0)
+            if number:
+                del cluster.starts[f"o{number - 1:04}"]
+        assert cluster.freed == []
 
     def test_not_where_the_leader_has_no_permit_free(self):
         running = [pod("s", Phase.STARTED)]

@@ -22,6 +22,7 @@ from watchbudget.rollout.model import (
     Why,
 )
 from watchbudget.rollout.numbers import budget_pauses_of, numbers_of_budgets, numbers_of_daemon_sets
+from watchbudget.rollout.progress import Progress
 from watchbudget.rollout.seen import Seen
 from watchbudget.rollout.spacing import Spacing
 
@@ -55,8 +56,7 @@ class Pacer:
         self._books, self._health, self._turns = Books(), Health(), Turns()
         self._limit, self._spacing = AdaptiveLimit(), Spacing()
         self._let_go, self._grants = LetGo(), Grants()
-        self._moved: dict[Key, float] = {}  # when a DaemonSet's starts last moved, or had a reason not to
-        self._held: Mapping[str, Start] = {}  # in the pass before
+        self._progress = Progress()
         self._locked: frozenset[str] = frozenset()  # budgets kept free for a large list, as well
         self._first = True
 
@@ -95,7 +95,16 @@ class Pacer:
         wake = [time for time in (ledger.next_change, self._grants.next_change(now)) if time is not None]
 
         candidates, due = self._sort(now, seen, ledger, wake)
-        due += self._stalled(now, seen, ledger, candidates, limit if leading else 1, wake)
+        stalled = self._progress.stalled(
+            now,
+            seen,
+            ledger,
+            candidates,
+            limit=limit if leading else None,
+            locked=self._locked,
+            wake=wake,
+        )
+        due += [(pod, Why.NO_PROGRESS) for key in stalled for pod in candidates[key]]
         self._let_go.see(now, seen.held.keys(), seen.permitted.keys())
         let_go = self._let_go.choose(now, due)
         if len(due) > len(let_go):
@@ -115,7 +124,6 @@ class Pacer:
             wake.append(forgotten)
         if seen.held or seen.permitted:
             wake.append(now + HEARTBEAT)
-        self._held = seen.held
         return Pass(
             release=tuple(release),
             end=tuple(ledger.ended),
@@ -181,42 +189,6 @@ class Pacer:
                 if pod.revision not in paused and (rules.gate_critical or not pod.critical)
             ]
         return candidates, due
-
-    def _stalled(
-        self,
-        now: float,
-        seen: Seen,
-        ledger: Ledger,
-        candidates: Mapping[Key, list[Start]],
-        limit: int,
-        wake: list[float],
-    ) -> list[tuple[Start, Why]]:
-        """Held pods for which a permit was free for `maxHold` and none was taken, whatever was given out.
-
-        Whoever does not lead knows no limit but one: while anything is in flight, a leader is at work.
-        """
-        for uid in self._held.keys() - seen.held.keys():
-            if uid in seen.permitted:
-                self._moved[seen.permitted[uid].daemon_set] = now
-        self._moved = {key: since for key, since in self._moved.items() if candidates.get(key)}
-        due: list[tuple[Start, Why]] = []
-        for key, pods in candidates.items():
-            rules = seen.rules[key]
-            free = (
-                ledger.total < limit
-                and self._locked.isdisjoint(rules.budgets)
-                and all(ledger.accounts[name].room(rules.list_bytes) for name in rules.budgets)
-            )
-            if not free or key not in self._moved:
-                self._moved[key] = now
-            ends = self._moved[key] + rules.max_hold
-            if not pods:
-                continue
-            if now >= ends:
-                due += [(pod, Why.NO_PROGRESS) for pod in pods]
-            else:
-                wake.append(ends)
-        return due
 
     def _give_out(
         self,

@@ -17,7 +17,7 @@ class Faults:
     """What goes wrong.
 
     Attributes:
-        replicas: operators; the first that lives leads.
+        replicas: operators; one of those that live leads as long as it does.
         dead: which replica is not there, from when to when; it returns with nothing in memory.
         leaderless: from when to when nobody gets the Lease.
         patches_fail: share of the operator's patches that fail.

@@ -87,6 +87,7 @@ class Simulation:
         self._to_apply = len(agents)
         self._probes = 0
         self._lease_free = 0.0
+        self._holder: Replica | None = None
         self._to_come: dict[Key, int] = {}
         self._replicas: list[Replica | None] = [Replica(Pacer(max_starts)) for _ in range(faults.replicas)]
         for agent in agents:
@@ -181,7 +182,11 @@ class Simulation:
         now = self.clock.now
         if now < self._lease_free or any(begin <= now < end for begin, end in self._faults.leaderless):
             return None
-        return next((one for one in self._replicas if one is not None), None)
+        if self._holder not in self._replicas:
+            self._holder = None
+        if self._holder is None:
+            self._holder = next((one for one in self._replicas if one is not None), None)
+        return self._holder
 
     def _patch(self, pod: Pod, *, permit: bool | None) -> None:
         """A patch on its way to the API server; None: it takes the label only."""
@@ -206,11 +211,12 @@ class Simulation:
 
     def _kill(self, number: int) -> None:
         number %= len(self._replicas)
-        if self._replicas[number] is self._leader():
+        if self._replicas[number] is not None and self._replicas[number] is self._leader():
             self._lease_free = self.clock.now + LEASE
         self._replicas[number] = None
 
     def _revive(self, number: int) -> None:
+        self._kill(number)  # if it lives: two that die at once return one after the other
         replica = Replica(Pacer(self._max_starts))
         self._replicas[number % len(self._replicas)] = replica
         for pod in self.pods.values():
