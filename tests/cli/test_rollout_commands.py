@@ -131,6 +131,7 @@ def test_who_waits_for_nobody_is_told_what_to_do():
     assert "Nobody leads, so nobody gives permits to 172 held pods" in text
     assert "watchbudget rollout release --all" in text
     assert "Nobody leads" not in shown(replace(STATE, leader=None))  # it may not be read
+    assert "Nobody leads: new pods start at once" in shown(replace(STATE, rows=(), leader=""))
 
 
 @pytest.mark.parametrize(

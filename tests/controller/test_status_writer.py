@@ -137,7 +137,7 @@ async def test_what_is_stored_already_is_not_written(bench: Bench):
 
 @pytest.mark.parametrize(
     ("second", "seconds"),
-    [(with_violating(5), 1.0), (with_starts(18), 10.0), (with_total("1.6Ti"), 60.0)],
+    [(with_violating(5), 1.0), (with_starts(18), 2.0), (with_total("1.6Ti"), 60.0)],
     ids=["a count", "starts", "a figure"],
 )
 def test_how_soon_news_are_written(second: WatchBudgetStatus, seconds: float):

@@ -95,6 +95,8 @@ def _sentences(state: State) -> list[tuple[str, str]]:
             "maxHold; `watchbudget rollout release --all` does at once."
         )
         lines.append((line, "bold red"))
+    elif state.budgets and state.leader == "":
+        lines.append(("Nobody leads: new pods start at once, and what budgets report is old.", "bold red"))
     elif state.leader:
         lines.append((f"Permits are given by {name(state.leader)}.", "dim"))
     if not any(row.held or row.in_flight for row in state.rows):

@@ -26,9 +26,9 @@ APPLY = "application/apply-patch+yaml"
 
 MANAGER = "watchbudget"
 
-INTERVAL = {Change.VERDICT: 1.0, Change.STARTS: 10.0, Change.FIGURES: 60.0}
-"""Seconds between two writes of one budget, by what is new: a verdict is told at once, and no storm of
-changes becomes a storm of writes."""
+INTERVAL = {Change.VERDICT: 1.0, Change.STARTS: 2.0, Change.FIGURES: 60.0}
+"""Seconds between two writes of one budget, by what is new: a verdict is told at once, whoever looks on sees
+starts move, and no storm of changes becomes a storm of writes."""
 
 log = logging.getLogger(__name__)
 
