@@ -46,7 +46,8 @@ class Rollout(ApiModel):
     than permits can follow. The value before is kept in an annotation. Default: true."""
     max_hold: Annotated[float, bounded_duration("10s", "1h")] = parse_duration("5m")
     """How long pods stay held while permits are free and none is given out, which means that something is
-    broken; then they are let go slowly. Waiting for a turn does not count. Default: 5m."""
+    broken; then they are let go slowly. Waiting for a turn does not count. A new leader takes up to 20s to
+    follow one that was killed, so less than 30s lets pods go then already. Default: 5m."""
     permit_timeout: Annotated[float, bounded_duration("10s", "1h")] = parse_duration(_PERMIT_TIMEOUT)
     """How long a pod may take from its permit to Ready before the permit is taken back. Default: 2m."""
     settle: Annotated[float, bounded_duration("0s", "10m")] = parse_duration(_SETTLE)
