@@ -44,11 +44,19 @@ def test_those_that_got_a_permit_do_not():
     assert len(let_go.choose(1, due(pods(20)[2:]))) == PER_SECOND
 
 
-def test_next_room():
-    let_go = LetGo()
-    assert let_go.next_room(7) == 7
-    let_go.choose(7, due(pods(5)))
-    assert let_go.next_room(7.5) == 8
+def test_what_changes_next():
+    let_go, starts = LetGo(), pods(6)
+    held = {start.uid for start in starts}
+    assert let_go.next_change() is None
+    let_go.see(7, held, set())
+    let_go.choose(7, due(starts))
+    assert let_go.next_change() == 8
+    let_go.see(8, held, set())
+    let_go.choose(8, due(starts))
+    assert let_go.next_change() == 7 + REPEAT  # all are on their way
+    let_go.see(9, set(), set())
+    let_go.choose(9, ())
+    assert let_go.next_change() is None
 
 
 @given(

@@ -300,6 +300,11 @@ class TestLettingGo:
             assert self.rate(cluster, 0, 4) == [5, 5, 2, 0]
             assert cluster.released == []
 
+    def test_in_no_haste_while_it_is_being_done(self):
+        cluster = Cluster(pods(3), terms={AGENT: Terms(())})
+        cluster.turn(0, obey=False)
+        assert cluster.turn(1, obey=False).next_pass == 1 + HEARTBEAT
+
     def test_even_while_paused(self):
         cluster = Cluster(pods(3), terms={AGENT: Terms((), paused="why")})
         assert cluster.turn(0).let_go == tuple(Freed(start.uid, Why.NOT_GATED) for start in pods(3))

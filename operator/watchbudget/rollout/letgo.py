@@ -28,6 +28,7 @@ class LetGo:
         self._left: deque[float] = deque(maxlen=PER_SECOND)
         self._held: frozenset[str] = frozenset()
         self._let_go: dict[str, float] = {}
+        self._waiting = False
 
     def see(self, now: float, held: AbstractSet[str], permitted: AbstractSet[str]) -> None:
         """Take in who is held, and count who left without a permit: another replica may have let them go.
@@ -53,8 +54,11 @@ class LetGo:
         for freed in chosen:
             left.append(now)
             self._let_go[freed.uid] = now
+        self._waiting = len(waiting) > len(chosen)
         return chosen
 
-    def next_room(self, now: float) -> float:
-        """When the next one may go."""
-        return self._left[0] + 1 if len(self._left) == PER_SECOND else now
+    def next_change(self) -> float | None:
+        """When one more may go, or one goes again, of those that were due last; None if there is none."""
+        if self._waiting:
+            return self._left[0] + 1
+        return min((when + REPEAT for when in self._let_go.values()), default=None)

@@ -92,8 +92,7 @@ class Pacer:
             now, signals, ceiling=self._max_starts, in_flight=ledger.total, ended=tuple(ledger.lasted)
         )
         self._grants.settle(now, seen.held)
-        wake = [time for time in (ledger.next_change, self._grants.next_change(now)) if time is not None]
-
+        wake: list[float] = []
         candidates, due = self._sort(now, seen, ledger, wake)
         stalled = self._progress.stalled(
             now,
@@ -107,8 +106,6 @@ class Pacer:
         due += [(pod, Why.NO_PROGRESS) for key in stalled for pod in candidates[key]]
         self._let_go.see(now, seen.held.keys(), seen.permitted.keys())
         let_go = self._let_go.choose(now, due)
-        if len(due) > len(let_go):
-            wake.append(self._let_go.next_room(now))
 
         release: list[str] = []
         if leading:
@@ -120,10 +117,14 @@ class Pacer:
             self._locked = frozenset()
 
         pauses = self._pauses(seen, ledger)
-        if pauses and (forgotten := self._health.next_forgotten()) is not None:
-            wake.append(forgotten)
-        if seen.held or seen.permitted:
-            wake.append(now + HEARTBEAT)
+        changes = (
+            ledger.next_change,
+            self._grants.next_change(now),
+            self._let_go.next_change(),
+            self._health.next_forgotten() if pauses else None,
+            now + HEARTBEAT if seen.held or seen.permitted else None,
+        )
+        wake += [change for change in changes if change is not None]
         return Pass(
             release=tuple(release),
             end=tuple(ledger.ended),
