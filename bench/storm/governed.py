@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from storm.world import NAMESPACE, World
+from storm.objects import NAMESPACE
+from storm.world import World
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.append(str(ROOT / "tests"))  # the operator's harness is the tests' own

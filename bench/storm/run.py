@@ -24,8 +24,9 @@ from storm.meter import (
     resident_bytes,
     wait_for_quiet,
 )
+from storm.objects import NAMESPACE
 from storm.scenarios import Change, Play, Scenario
-from storm.world import NAMESPACE, World, agents_of
+from storm.world import World, agents_of
 
 __all__ = ["run"]
 

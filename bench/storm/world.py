@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,75 +11,18 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from storm.bystander import Client
+from storm.objects import BYSTANDERS, NAMESPACE, SETUP, daemon_set
 from storm.scenarios import Change, Scenario
 from watchbudget.localcluster.cluster import LocalCluster
 from watchbudget.localcluster.errors import LocalClusterError
 
-__all__ = ["FLAGS_TOLD", "NAMESPACE", "World", "agents_of", "build"]
+__all__ = ["FLAGS_TOLD", "World", "agents_of", "build"]
 
-NAMESPACE = "storm-agents"
-BYSTANDERS = "storm-bystanders"
 CONTROLLER_QPS = 500
 FLAGS_TOLD = (
     f"kube-controller-manager and kube-scheduler with --kube-api-qps={CONTROLLER_QPS} (defaults: 20 and 50), "
     "KWOK with 32 pods at a time (default 4): otherwise these would pace the storm"
 )
-
-_SETUP = f"""
-apiVersion: v1
-kind: Namespace
-metadata: {{name: {NAMESPACE}}}
----
-apiVersion: v1
-kind: Namespace
-metadata: {{name: {BYSTANDERS}}}
----
-apiVersion: v1
-kind: ServiceAccount
-metadata: {{name: agent-a, namespace: {NAMESPACE}}}
----
-apiVersion: v1
-kind: ServiceAccount
-metadata: {{name: agent-b, namespace: {NAMESPACE}}}
----
-apiVersion: v1
-kind: ServiceAccount
-metadata: {{name: bystander, namespace: {BYSTANDERS}}}
----
-apiVersion: v1
-kind: ConfigMap
-metadata: {{name: same-level, namespace: {BYSTANDERS}}}
----
-apiVersion: v1
-kind: ConfigMap
-metadata: {{name: other-level, namespace: {BYSTANDERS}}}
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: Role
-metadata: {{name: bystander, namespace: {BYSTANDERS}}}
-rules: [{{apiGroups: [""], resources: [configmaps], verbs: [get, patch]}}]
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: RoleBinding
-metadata: {{name: bystander, namespace: {BYSTANDERS}}}
-roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: Role, name: bystander}}
-subjects: [{{kind: ServiceAccount, name: bystander, namespace: {BYSTANDERS}}}]
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: ClusterRole
-metadata: {{name: storm-agent}}
-rules:
-- {{apiGroups: [""], resources: [namespaces], verbs: [list, watch]}}
-- {{apiGroups: [networking.k8s.io], resources: [networkpolicies], verbs: [list, watch]}}
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: ClusterRoleBinding
-metadata: {{name: storm-agent}}
-roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: storm-agent}}
-subjects:
-- {{kind: ServiceAccount, name: agent-a, namespace: {NAMESPACE}}}
-- {{kind: ServiceAccount, name: agent-b, namespace: {NAMESPACE}}}
-"""
 
 _KWOK = """\
 apiVersion: config.kwok.x-k8s.io/v1alpha1
@@ -148,7 +90,7 @@ class World:
             self.cluster.request("DELETE", f"/api/v1/nodes/{name}")
         self.cluster.stop_component("kube-apiserver")
         self.cluster.start_component("kube-apiserver")
-        self.cluster.apply(_daemon_set("canary", "1", node=names[0]))
+        self.cluster.apply(daemon_set("canary", "1", node=names[0]))
         path = f"/apis/apps/v1/namespaces/{NAMESPACE}/daemonsets/canary"
         ready: Callable[[], bool] = lambda: bool(  # noqa: E731
             self.cluster.request("GET", path).json()["status"].get("numberReady")
@@ -170,7 +112,7 @@ class World:
     def install(self, scenario: Scenario) -> None:
         """Create the scenario's DaemonSets."""
         for name in agents_of(scenario):
-            self.cluster.apply(_daemon_set(name, scenario.max_unavailable, self.resources, self.start))
+            self.cluster.apply(daemon_set(name, scenario.max_unavailable, self.resources, self.start))
 
     def change(self, scenario: Scenario) -> None:
         """Begin the storm."""
@@ -250,51 +192,6 @@ def build(
             told(f"Seeding {namespaces:,} namespaces" + (", a network policy in each" if policies else ""))
             cluster.seed(namespaces=namespaces, network_policies_per_namespace=int(policies))
             cluster.wait_for_census("namespaces", namespaces)
-            cluster.apply(_SETUP)
+            cluster.apply(SETUP)
             resources = ("namespaces", "networkpolicies") if policies else ("namespaces",)
             yield World(cluster, nodes, resources, start)
-
-
-def _daemon_set(
-    name: str,
-    max_unavailable: str,
-    resources: tuple[str, ...] = (),
-    start: tuple[float, float] = (0.0, 0.0),
-    *,
-    node: str | None = None,
-) -> str:
-    declared = {
-        {"networkpolicies": "networkpolicies.networking.k8s.io"}.get(each, each): "all" for each in resources
-    }
-    played = {
-        "localcluster.watchbudget.io/agent": "external",
-        "agent-running.stage.kwok.x-k8s.io/delay": f"{start[0]}s",
-        "agent-running.stage.kwok.x-k8s.io/jitter-delay": f"{start[1]}s",
-    }
-    wide: str | int = int(max_unavailable) if max_unavailable.isdigit() else max_unavailable
-    pod: dict[str, Any] = {
-        "serviceAccountName": name,
-        "tolerations": [{"operator": "Exists"}],
-        "containers": [{"name": "agent", "image": "registry.example.com/agent:1"}],
-    }
-    if node:
-        pod["nodeSelector"] = {"kubernetes.io/hostname": node}
-    return json.dumps(
-        {
-            "apiVersion": "apps/v1",
-            "kind": "DaemonSet",
-            "metadata": {
-                "name": name,
-                "namespace": NAMESPACE,
-                "annotations": {"watchbudget.io/watches": json.dumps(declared)},
-            },
-            "spec": {
-                "selector": {"matchLabels": {"app": name}},
-                "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": wide}},
-                "template": {
-                    "metadata": {"labels": {"app": name}, "annotations": {} if node else played},
-                    "spec": pod,
-                },
-            },
-        }
-    )
