@@ -16,122 +16,34 @@ any more.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from fleets import daemon_sets, rbac
 from measured import memory_bytes, watch
+from operator_fleet import (
+    QUIET,
+    TEAMS,
+    add_pods,
+    count_nodes,
+    fill,
+    judged,
+    operator,
+    pid_of,
+    put_budgets,
+    wait_until,
+)
 from results import show, write
 from watchbudget.localcluster.cluster import LocalCluster
-from watchbudget.localcluster.operator_process import OperatorProcess, install
+from watchbudget.localcluster.operator_process import OperatorProcess
 
-RBAC = "/apis/rbac.authorization.k8s.io/v1"
-PATHS = {
-    "DaemonSet": "/apis/apps/v1/namespaces/{namespace}/daemonsets",
-    "ClusterRole": f"{RBAC}/clusterroles",
-    "ClusterRoleBinding": f"{RBAC}/clusterrolebindings",
-}
-WATCHES = {"watchbudget.io/watches": '{"namespaces": "all"}'}
-"""What every fourth DaemonSet declares, so that there is something to find."""
-
-QUIET = ("clusterrole-aggregation-controller", "namespace-controller")
-TEAMS = 50
 RESYNC = 15
 WATCHED_SECONDS = 60
-ACTIONS = ("Audit", "Annotate", "Warn", "Deny")
-READY_SECONDS = 300
-
-
-def create(cluster: LocalCluster, texts: Iterator[str]) -> None:
-    """Create manifests as fast as the API server takes them."""
-
-    def each() -> Iterator[tuple[str, object]]:
-        for text in texts:
-            raw = yaml.load(text, Loader=yaml.CSafeLoader)
-            if raw["kind"] == "DaemonSet" and int(raw["metadata"]["name"].rpartition("-")[2]) % 4 == 0:
-                raw["metadata"]["annotations"] = WATCHES
-            yield PATHS[raw["kind"]].format(namespace=raw["metadata"].get("namespace")), raw
-
-    cluster.admin.create_all(each(), workers=8, on_done=lambda _: None)
-
-
-def fill(cluster: LocalCluster, count: int) -> None:
-    """Namespaces of teams, `count` DaemonSets in them, and a role and a binding for each."""
-    for number in range(TEAMS):
-        cluster.request("POST", "/api/v1/namespaces", {"metadata": {"name": f"team-{number}"}})
-    create(cluster, rbac(count, count * 2))
-    create(cluster, daemon_sets(count))
-
-
-def put_budgets(cluster: LocalCluster, count: int) -> None:
-    """Budgets that all govern everything, each with limits of its own."""
-    budgets = [
-        {
-            "apiVersion": "watchbudget.io/v1alpha1",
-            "kind": "WatchBudget",
-            "metadata": {"name": f"budget-{number}"},
-            "spec": {
-                "enforcement": {"action": ACTIONS[number % 4]},
-                "limits": {"cachePerPod": f"{64 + number}Mi"},
-            },
-        }
-        for number in range(count)
-    ]
-    cluster.apply("\n---\n".join(map(json.dumps, budgets)))
-
-
-@contextmanager
-def operator(
-    cluster: LocalCluster, daemon_set_count: int, budgets: int, *options: str
-) -> Iterator[tuple[OperatorProcess, float]]:
-    """A fresh process that has judged everything, and the seconds from its start until it was ready."""
-    process = OperatorProcess(cluster, *options, installed=True)
-    install(cluster, process.port)
-    if budgets:
-        put_budgets(cluster, budgets)
-    try:
-        began = time.monotonic()
-        process.start()
-        process.wait_ready(READY_SECONDS)
-        ready = time.monotonic() - began
-        wait_until("all is judged", lambda: judged(process) == daemon_set_count * budgets)
-        yield process, ready
-    finally:
-        process.stop()
-        process.__exit__()
-
-
-def judged(process: OperatorProcess) -> float:
-    """DaemonSets, counted once for each budget."""
-    return process.metric("watchbudget_daemonsets")
-
-
-def pid_of(process: OperatorProcess) -> int:
-    if process.process is None:
-        raise SystemExit("the operator was not started")
-    return process.process.pid
-
-
-def wait_until(what: str, holds: Callable[[], bool], seconds: float = 1800) -> None:
-    """Wait, and tell what for: some of it takes minutes."""
-    began = time.monotonic()
-    print(f"waiting until {what}", file=sys.stderr)
-    while not holds():
-        if time.monotonic() - began > seconds:
-            raise SystemExit(f"not so after {seconds} s: the figures would mean nothing")
-        time.sleep(0.2)
 
 
 def row(cluster: LocalCluster, count: int, **about: int) -> dict[str, Any]:
@@ -161,17 +73,13 @@ def by_namespaces(sizes: tuple[int, ...], count: int) -> dict[str, Any]:
 def kopf(cluster: LocalCluster, namespaces: int) -> int:
     """Peak memory of the baseline once it knows so many namespaces."""
     script = Path(__file__).parent / "kopf_namespaces.py"
-    with tempfile.TemporaryFile("w+") as output:
+    with tempfile.NamedTemporaryFile() as output:
         argv = [sys.executable, "-m", "kopf", "run", "-A", "--standalone", str(script)]
         env = {**os.environ, "KUBECONFIG": str(cluster.kubeconfig), "PYTHONWARNINGS": "ignore"}
         process = subprocess.Popen(argv, stdout=output, stderr=subprocess.DEVNULL, env=env)
+        told = f"known {namespaces // 100 * 100}\n"
         try:
-
-            def known() -> bool:
-                output.seek(0)
-                return f"known {namespaces // 100 * 100}\n" in output.read()
-
-            wait_until(f"kopf knows {namespaces} namespaces", known)
+            wait_until(f"kopf has {told.strip()}", lambda: told in Path(output.name).read_text())
             return memory_bytes(process.pid, "VmHWM")
         finally:
             process.terminate()
@@ -181,36 +89,15 @@ def kopf(cluster: LocalCluster, namespaces: int) -> int:
 def by_pods(sizes: tuple[int, ...], count: int) -> dict[str, Any]:
     """The same agents on ever more nodes."""
     rows = []
-    with LocalCluster(service_accounts=False) as cluster:
+    with LocalCluster(service_accounts=False, controllers=QUIET) as cluster:
         fill(cluster, count)
         nodes = 0
         for size in sizes:
-            cluster.add_nodes(size - nodes)
+            add_pods(cluster, cluster.add_nodes(size - nodes))
             nodes = size
-            wait_until("all pods run", lambda size=size: counted(cluster, "numberReady") == size * count)
+            count_nodes(cluster, nodes)
             rows.append(row(cluster, count, nodes=size, pods=size * count))
     return {"rows": rows, "growth": rows[-1]["peak"] / rows[0]["peak"]}
-
-
-def counted(cluster: LocalCluster, field: str) -> int:
-    """A field of the DaemonSets' status, summed up."""
-    items = cluster.request("GET", "/apis/apps/v1/daemonsets").json()["items"]
-    return sum(item["status"].get(field, 0) for item in items)
-
-
-def count_nodes(cluster: LocalCluster, nodes: int) -> None:
-    """Say of every DaemonSet that it should run on so many nodes: its controller takes minutes for that."""
-    status = {"observedGeneration": 1, "desiredNumberScheduled": nodes, "numberReady": nodes}
-    status |= {"currentNumberScheduled": nodes, "numberMisscheduled": 0, "numberAvailable": nodes}
-
-    def put(item: dict[str, Any]) -> None:
-        namespace, name = item["metadata"]["namespace"], item["metadata"]["name"]
-        path = f"{PATHS['DaemonSet'].format(namespace=namespace)}/{name}/status"
-        headers = {"Content-Type": "application/merge-patch+json"}
-        cluster.request("PATCH", path, {"status": status}, headers=headers)
-
-    with ThreadPoolExecutor(8) as pool:
-        list(pool.map(put, cluster.request("GET", "/apis/apps/v1/daemonsets").json()["items"]))
 
 
 def fleet(count: int, budgets: int) -> dict[str, Any]:
