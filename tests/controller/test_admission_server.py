@@ -227,25 +227,26 @@ async def test_rotation_under_load_fails_no_request():
     second = tls.carry_out(rotated, tls.Plan.RENEW_SERVING, HOSTS, now())
     done = asyncio.Event()
     served: list[bool] = []
+    counts = [0, 0, 0]
 
-    async def load(*, keep: bool) -> int:
-        count = 0
+    async def load(number: int, *, keep: bool) -> None:
         async with client(rotated, keep=keep) as session:
             while not done.is_set():
                 assert (await post(session, f"{url}/allow", body()))[0] == 200
-                count += 1
-        return count
+                counts[number] += 1
 
     async with serving(HANDLERS, first) as (server, url, _, _):
-        tasks = [asyncio.create_task(load(keep=keep)) for keep in (False, False, True)]
+        tasks = [asyncio.create_task(load(n, keep=keep)) for n, keep in enumerate((False, False, True))]
         for bundle in (first, second, first, second):
+            before = list(counts)
             server.load_certificate(bundle.certificate, bundle.key)
-            await asyncio.sleep(0.2)
+            while any(now < then + 5 for now, then in zip(counts, before, strict=True)):
+                assert not any(task.done() for task in tasks)
+                await asyncio.sleep(0.01)
             served.append(await shows(server.port, second, rotated))
         done.set()
-        counts = await asyncio.gather(*tasks)
+        await asyncio.gather(*tasks)
     assert served == [False, True, False, True]
-    assert min(counts) > 20
 
 
 async def shows(port: int, bundle: tls.Bundle, trusted: tls.Bundle) -> bool:
