@@ -2,8 +2,9 @@
 
 The same DaemonSet, a Calico without Typha, is created again and again (dry run, under a new name each time)
 on a real API server, in namespaces that differ in who is asked: nobody; `watchbudget run` with a fleet of 200
-DaemonSets, by its validating webhook alone and by both; a stock kopf operator that does the least,
-likewise; a ValidatingAdmissionPolicy with two `authorizer` checks.
+DaemonSets, by its validating webhook alone, as for most DaemonSets, and by both, where maxUnavailable may
+have to be lowered; a stock kopf operator that does the least, likewise; a ValidatingAdmissionPolicy with two
+`authorizer` checks.
 
 The client is a ServiceAccount. One client sends to all in turn, in random order; then 16 clients send to one
 after the other, in rounds. What is added is the difference to nobody being asked, of the same run.
@@ -160,8 +161,8 @@ def run(*, small: bool) -> dict[str, Any]:
         cluster.add_nodes(50)
         cluster.kubectl("apply", "--server-side", "-f", "-", input=fleet(20 if small else 200))
         with OperatorProcess(cluster) as operator, stock_kopf(cluster):
-            only_in(cluster, "mutatingwebhookconfiguration", ("watchbudget", "clean"))
-            only_in(cluster, "validatingwebhookconfiguration", ("validating", "watchbudget", "clean"))
+            for kind in ("mutating", "validating"):
+                only_in(cluster, f"{kind}webhookconfiguration", ("watchbudget", "clean", "capped"))
             cluster.apply(BUDGET)
             cluster.apply(POLICY)
             with connected(cluster, 1) as (client,):

@@ -41,23 +41,24 @@ VARIANTS = {
     "nobody": "nobody is asked",
     "policy": "ValidatingAdmissionPolicy, two authorizer checks, warns",
     "kopf": "stock kopf, validating, does nothing",
-    "validating": "WatchBudget, validating, judges and warns",
+    "watchbudget": "WatchBudget, judges and warns",
+    "clean": "WatchBudget, judges and has nothing to say",
     "kopf-both": "stock kopf, mutating and validating, annotates",
-    "watchbudget": "WatchBudget, mutating and validating, annotates and warns",
-    "clean": "WatchBudget, mutating and validating, nothing to say",
+    "capped": "WatchBudget, both webhooks: caps, annotates and warns",
 }
-"""Each in a namespace of its own, with the same DaemonSet; in `clean` no role is bound to its account."""
+"""Each in a namespace of its own, with the same DaemonSet; but in `clean` no role is bound to its account,
+and in `capped` it has maxUnavailable 100% and a budget that stages its starts."""
 
-WARNED = frozenset({"policy", "validating", "watchbudget"})
+WARNED = frozenset({"policy", "watchbudget", "capped"})
 
 SAYS = {
     "nobody": "",
     "policy": "may list and watch",
     "kopf": "seen by kopf",
-    "validating": "WatchBudget bench",
-    "kopf-both": "seen by kopf",
     "watchbudget": "WatchBudget bench",
     "clean": "the declaration is not used",
+    "kopf-both": "seen by kopf",
+    "capped": "maxUnavailable lowered",
 }
 """What must be among the warnings when it is asked whether it is asked."""
 
@@ -72,6 +73,14 @@ metadata: {name: bench}
 spec:
   limits: {cachePerPod: 64Mi, cachePerNode: 1Gi, cacheTotal: 1Ti}
   enforcement: {action: Warn}
+---
+apiVersion: watchbudget.io/v1alpha1
+kind: WatchBudget
+metadata: {name: staged}
+spec:
+  namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: bench-capped}}
+  enforcement: {action: Warn}
+  rollout: {}
 """
 CLIENT = """\
 apiVersion: v1
@@ -155,6 +164,8 @@ def agent(variant: str, name: str = "calico-node") -> list[dict[str, Any]]:
         if raw["kind"] == "DaemonSet":
             (container,) = raw["spec"]["template"]["spec"]["containers"]
             container["env"] = [each for each in container.get("env", ()) if "valueFrom" not in each]
+            if variant == "capped":
+                raw["spec"]["updateStrategy"] = {"rollingUpdate": {"maxUnavailable": "100%"}}
         found.append(raw)
     return found
 

@@ -226,8 +226,8 @@ class Staged:
         return self.pods(name, "held")
 
     def permitted(self, name: str = "") -> list[Raw]:
-        """Pods that start."""
-        return self.pods(name, "permitted")
+        """Pods that start: those that have begun to be Ready keep the label for a while."""
+        return [pod for pod in self.pods(name, "permitted") if not is_ready(pod)]
 
     def started(self, name: str) -> list[Raw]:
         """Pods that are Ready."""

@@ -114,6 +114,18 @@ def test_annotate_writes_the_price_at_creation_and_nothing_is_said(cluster: Loca
     assert get(cluster, "ds", "vector", "logging")["metadata"]["generation"] == 1
 
 
+def test_where_nothing_can_be_capped_the_leader_annotates_a_moment_later(cluster: LocalCluster):
+    put_budget(cluster, "notes", enforcement={"action": "Annotate"})
+    parts = [each for each in demo("vector") if each["kind"] != "DaemonSet"]
+    narrow = vector()
+    narrow["spec"]["updateStrategy"] = {"rollingUpdate": {"maxUnavailable": 1}}
+    assert warnings(apply(cluster, *parts, narrow)) == []
+    found = eventually(lambda: annotations(cluster, VECTOR), 10)
+    assert found["watchbudget.io/verdict"] == "allow"
+    assert "rollout-too-wide" not in found["watchbudget.io/findings"].split(",")
+    assert get(cluster, "ds", "vector", "logging")["metadata"]["generation"] == 1
+
+
 def test_warnings_come_out_of_kubectl_as_one_readable_line_each(cluster: LocalCluster):
     put_budget(cluster, "mild", enforcement={"action": "Warn"}, limits={"cachePerPod": "1Mi"})
     lines = warnings(apply(cluster, *demo("vector")))

@@ -94,7 +94,13 @@ def wait_until_in_force(cluster: LocalCluster) -> None:
         time.sleep(0.1)
 
 
-def daemon_set(name: str, *, labels: Mapping[str, str] | None = None, **pod: object) -> dict[str, Any]:
+def daemon_set(
+    name: str,
+    *,
+    labels: Mapping[str, str] | None = None,
+    strategy: Mapping[str, Any] | None = None,
+    **pod: object,
+) -> dict[str, Any]:
     """A DaemonSet in the namespace default; its pods get further labels and fields."""
     selector = {"app": name}
     spec = {"containers": [{"name": "agent", "image": "example.com/agent:1"}], **pod}
@@ -105,6 +111,7 @@ def daemon_set(name: str, *, labels: Mapping[str, str] | None = None, **pod: obj
         "spec": {
             "selector": {"matchLabels": selector},
             "template": {"metadata": {"labels": {**selector, **(labels or {})}}, "spec": spec},
+            **({"updateStrategy": strategy} if strategy else {}),
         },
     }
 

@@ -56,7 +56,7 @@ def test_the_definition_is_the_generated_one(kubectl: Path, folder: str):
 def test_webhooks_fail_open_soon_and_get_their_ca_from_the_process(kubectl: Path, folder: str):
     hooks = webhooks(built(kubectl, folder))
     assert [hook["name"] for hook in hooks] == [
-        "annotate.daemonsets.watchbudget.io",
+        "cap.daemonsets.watchbudget.io",
         "start.pods.watchbudget.io",
         "judge.daemonsets.watchbudget.io",
         "clusterrolebindings.watchbudget.io",
@@ -68,11 +68,13 @@ def test_webhooks_fail_open_soon_and_get_their_ca_from_the_process(kubectl: Path
         assert "caBundle" not in hook["clientConfig"]
 
 
-def test_what_is_annotated_is_judged(kubectl: Path):
-    annotate, _, judge, _ = webhooks(built(kubectl, "."))
-    assert annotate["matchConditions"] == judge["matchConditions"]
-    assert annotate["rules"] == judge["rules"]
-    assert annotate["namespaceSelector"] == judge["namespaceSelector"]
+def test_what_is_capped_is_judged(kubectl: Path):
+    cap, _, judge, _ = webhooks(built(kubectl, "."))
+    *same, narrower = cap["matchConditions"]
+    assert same == judge["matchConditions"]
+    assert narrower["name"] == "may-be-capped"
+    assert cap["rules"] == judge["rules"]
+    assert cap["namespaceSelector"] == judge["namespaceSelector"]
 
 
 def test_the_process_knows_the_webhook_configurations(kubectl: Path):

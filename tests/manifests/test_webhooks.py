@@ -32,6 +32,8 @@ DAEMON_SETS = "/apis/apps/v1/namespaces/default/daemonsets"
 BINDINGS = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings"
 PATHS = ("/mutate-daemonsets", "/mutate-pods", "/validate-daemonsets", "/validate-clusterrolebindings")
 JUDGED = ["/mutate-daemonsets", "/validate-daemonsets"]
+WIDE = {"rollingUpdate": {"maxUnavailable": "50%"}}
+KEPT = "watchbudget.io/max-unavailable"
 CALLED: list[tuple[str, str, str]] = []  # path, operation, name
 
 
@@ -95,7 +97,7 @@ def developed(installed: LocalCluster, kubectl: Path) -> Iterator[LocalCluster]:
         deadline = time.monotonic() + 30
         while {path for path, *_ in CALLED} != set(PATHS):
             assert time.monotonic() < deadline, f"only {CALLED} were called"
-            cluster.request("POST", f"{DAEMON_SETS}?dryRun=All", daemon_set("first"))
+            cluster.request("POST", f"{DAEMON_SETS}?dryRun=All", daemon_set("first", strategy=WIDE))
             cluster.request("POST", f"{BINDINGS}?dryRun=All", binding("first"))
             pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "ownerReferences": [owner()]}}
             pod["spec"] = {"containers": [{"name": "c", "image": "x"}]}
@@ -114,8 +116,8 @@ def called(developed: LocalCluster) -> list[tuple[str, str, str]]:
 
 @pytest.fixture
 def agent(developed: LocalCluster) -> Iterator[str]:
-    """The path of a DaemonSet with three pods."""
-    item = daemon_set("agent")
+    """The path of a DaemonSet with three pods, half of which may be replaced at once."""
+    item = daemon_set("agent", strategy=WIDE)
     item["metadata"]["annotations"] = {"kept": "1", "watchbudget.io/watches": "{}"}
     developed.request("POST", DAEMON_SETS, item)
     pods_of(developed, "agent", 3)
@@ -139,11 +141,53 @@ def binding(name: str) -> dict[str, Any]:
     }
 
 
-def test_a_daemon_set_is_annotated_then_judged_and_its_pods_may_be_held(
+def test_a_daemon_set_is_capped_then_judged_and_its_pods_may_be_held(
     developed: LocalCluster, called: list[tuple[str, str, str]], agent: str
 ):
     assert called[:2] == [(path, "CREATE", "agent") for path in JUDGED]
     assert called[2:] == [("/mutate-pods", "CREATE", "agent-")] * 3
+
+
+@pytest.mark.parametrize(
+    ("strategy", "annotations", "asked"),
+    [
+        (None, {}, False),
+        ({"type": "RollingUpdate"}, {"kept": "1"}, False),
+        ({"type": "OnDelete"}, {}, False),
+        ({"rollingUpdate": {"maxUnavailable": 1}}, {}, False),
+        ({"rollingUpdate": {"maxUnavailable": 1}}, {KEPT: "50%"}, True),
+        ({"rollingUpdate": {"maxUnavailable": 2}}, {}, True),
+        ({"rollingUpdate": {"maxUnavailable": "1%"}}, {}, True),
+        ({"rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}}, {}, True),
+    ],
+    ids=json.dumps,
+)
+def test_only_those_that_may_be_capped_cost_a_second_question(
+    developed: LocalCluster,
+    called: list[tuple[str, str, str]],
+    strategy: dict[str, Any] | None,
+    annotations: dict[str, str],
+    asked: bool,
+):
+    item = daemon_set("narrow", strategy=strategy)
+    item["metadata"]["annotations"] = annotations
+    developed.request("POST", f"{DAEMON_SETS}?dryRun=All", item)
+    assert [path for path, *_ in called] == (JUDGED if asked else JUDGED[1:])
+
+
+def test_taking_our_annotation_away_costs_one_too(
+    developed: LocalCluster, called: list[tuple[str, str, str]]
+):
+    item = daemon_set("kept", strategy={"rollingUpdate": {"maxUnavailable": 1}})
+    item["metadata"]["annotations"] = {KEPT: "50%"}
+    developed.request("POST", DAEMON_SETS, item)
+    pods_of(developed, "kept", 3)
+    called.clear()
+    patch = [{"op": "remove", "path": "/metadata/annotations"}]
+    developed.request("PATCH", f"{DAEMON_SETS}/kept?dryRun=All", patch, headers=JSON_PATCH)
+    assert [path for path, *_ in called] == JUDGED
+    developed.kubectl("delete", "daemonset", "kept", "--cascade=foreground")
+    pods_of(developed, "kept", 0)
 
 
 @pytest.mark.parametrize(

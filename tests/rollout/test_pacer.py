@@ -11,7 +11,7 @@ from watchbudget.api.rollout import Rollout
 from watchbudget.rollout.health import WINDOW
 from watchbudget.rollout.limit import INITIAL
 from watchbudget.rollout.model import Ceiling, Freed, Key, Outcome, Phase, Signals, Terms, Why
-from watchbudget.rollout.pacer import HEARTBEAT, MOST_PER_PASS, Pacer
+from watchbudget.rollout.pacer import HEARTBEAT, LABELS_PER_PASS, MOST_LABELS, MOST_PER_PASS, Pacer
 from watchbudget.rollout.spacing import AT_ONCE, GATHER
 
 HOLD = Ceiling().max_hold
@@ -138,14 +138,42 @@ class TestGivingOut:
 
 
 class TestEnds:
-    def test_the_label_of_a_start_that_ended_well_goes_and_the_next_begins(self):
+    def test_when_one_ended_well_the_next_begins_and_its_label_stays_for_now(self):
         cluster = Cluster(pods(99))
         cluster.turns(0, 5)
         cluster.succeed("p0000", 6)
         answer = cluster.turn(6)
-        assert answer.end == ("p0000",)
         assert [(news.uid, news.outcome) for news in answer.news] == [("p0000", Outcome.READY)]
         assert answer.release == ("p0008", "p0009")  # the limit grows with what ends well
+        assert answer.end == ()
+
+    def test_labels_go_when_nothing_is_in_flight_and_not_all_at_once(self):
+        ended = [pod(f"e{number:03}", Phase.READY) for number in range(LABELS_PER_PASS + 2)]
+        cluster = Cluster([*ended, pod("last", Phase.STARTED, since=8)])
+        assert cluster.turn(9).end == ()
+        cluster.succeed("last", 10)
+        assert cluster.turn(20).end == tuple(start.uid for start in ended[:LABELS_PER_PASS])
+        assert set(cluster.turn(21).end) == {"e010", "e011", "last"}
+
+    def test_a_pause_does_not_keep_labels(self):
+        held = pods(9)
+        cluster = Cluster([*held, pod("a", Phase.READY)], terms={AGENT: Terms(("default",), paused="why")})
+        assert cluster.turn(9).end == ("a",)
+
+    def test_the_oldest_go_at_once_where_they_are_many(self):
+        ended = [pod(f"e{number:03}", Phase.READY) for number in range(MOST_LABELS + 3)]
+        cluster = Cluster([*ended, pod("last", Phase.STARTED, since=8)])
+        assert cluster.turn(9).end == ("e000", "e001", "e002")
+
+    def test_one_that_ended_well_takes_no_permit_again_and_fails_if_it_crashes(self):
+        cluster = Cluster([pod("a", Phase.READY), pod("other", Phase.STARTED, since=8)])
+        assert cluster.turn(9).in_flight == 1
+        cluster.move("a", Phase.STARTED, ready_since=None)
+        assert cluster.turn(10).in_flight == 1
+        cluster.move("a", Phase.FAILED, restarts=1)
+        answer = cluster.turn(11)
+        assert [(news.uid, news.outcome) for news in answer.news] == [("a", Outcome.FAILED)]
+        assert (answer.in_flight, answer.end) == (1, ())
 
     def test_is_answered_until_it_is_done(self):
         cluster = Cluster([pod("a", Phase.READY, since=0)])
@@ -277,7 +305,9 @@ class TestPauses:
         cluster.turn(0)
         cluster.terms[AGENT] = Terms(("default",), paused="why")
         cluster.succeed("p0000", 1)
-        assert cluster.turn(1).end == ("p0000",)
+        answer = cluster.turn(1)
+        assert [(news.uid, news.outcome) for news in answer.news] == [("p0000", Outcome.READY)]
+        assert answer.in_flight == AT_ONCE - 1
 
 
 class TestLettingGo:

@@ -29,7 +29,6 @@ _EXTRAS = {
     "cryptography": "localcluster",
     "kopf": "operator",
     "aiohttp": "operator",
-    "jsonpatch": "operator",
     "pythonjsonlogger": "operator",
 }
 """Which extra brings a package that the audit does without."""

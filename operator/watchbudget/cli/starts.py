@@ -42,7 +42,8 @@ class Row:
 
     Attributes:
         held: pods that wait.
-        in_flight: pods with a permit that are not done starting.
+        in_flight: pods with a permit that are not done starting. Those that are Ready and settle are among
+            them as far as a budget reports so: their label alone does not tell.
         failing: pods that started, and failed.
         failed: starts that failed in the last ten minutes, if reported.
         paused: why nothing of it is started, in words; empty while starts go on.
@@ -87,11 +88,17 @@ class State:
 @dataclass(slots=True)
 class _Counts:
     held: Counter[Key] = field(default_factory=Counter)
-    in_flight: Counter[Key] = field(default_factory=Counter)
+    starting: Counter[Key] = field(default_factory=Counter)
+    ready: Counter[Key] = field(default_factory=Counter)
     failing: Counter[Key] = field(default_factory=Counter)
 
     def of(self, phase: Phase) -> Counter[Key]:
-        return {Phase.HELD: self.held, Phase.FAILED: self.failing}.get(phase, self.in_flight)
+        others = {Phase.HELD: self.held, Phase.READY: self.ready, Phase.FAILED: self.failing}
+        return others.get(phase, self.starting)
+
+    def in_flight(self, key: Key, reported: int) -> int:
+        starting = self.starting[key]
+        return min(starting + self.ready[key], max(starting, reported))
 
 
 async def labelled_pods(cluster: Cluster, namespace: str | None = None) -> list[Pod]:
@@ -140,7 +147,7 @@ async def read_state(cluster: Cluster, *, only: Key | None = None, namespace: st
             key,
             its,
             held=counts.held[key],
-            in_flight=counts.in_flight[key],
+            in_flight=counts.in_flight(key, max((rollout.in_flight or 0 for _, rollout in told), default=0)),
             failing=counts.failing[key],
             failed=max((rollout.failed or 0 for _, rollout in told), default=None),
             paused=_paused(key, its, told, messages),

@@ -1,7 +1,8 @@
 """What is answered when a DaemonSet is created or changed. Pure, and from memory: no call, no clock.
 
-The same `Judge` decides here as in `watchbudget audit`. Two webhooks ask: the mutating one annotates, caps
-and is silent, the validating one sees the final object, and warns or denies.
+The same `Judge` decides here as in `watchbudget audit`. The validating webhook sees the final object, and
+warns or denies. The mutating one asks only where maxUnavailable may have to be lowered: it caps, annotates as
+well, and is silent (docs/decisions/0011).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The last few DaemonSets that were judged at admission.
 
-Two webhooks ask about each DaemonSet within milliseconds, the mutating one and then the validating one,
-mostly about the same object but for the annotations that we put there: judged once, answered twice.
+Where maxUnavailable may be capped two webhooks ask within milliseconds, the mutating one and then the
+validating one, mostly about the same object but for what we put there: judged once, answered twice.
 """
 
 from __future__ import annotations

@@ -213,6 +213,8 @@ def _outcome(now: float, known: _Known, rules: Rules) -> tuple[Outcome | None, f
         if start.phase is Phase.READY and now >= well:
             return Outcome.RECOVERED, well
         return (Outcome.TIMED_OUT if known.told is Outcome.TIMED_OUT else Outcome.FAILED), well
+    if known.told is Outcome.READY:  # its label may stay for a while, and readiness comes and goes
+        return Outcome.READY, permit
     if start.phase is Phase.READY:
         outcome, ends = Outcome.READY, started + rules.lasts
     elif start.phase is Phase.STARTED:

@@ -175,7 +175,7 @@ class Outcome(StrEnum):
     """What became of a start."""
 
     READY = "Ready"
-    """Ready and settled: its label goes."""
+    """Ready and settled: its permit is over, and its label goes when there is time."""
     FAILED = "Failed"
     """The pod failed or a container was restarted. The permit is over; the label stays until the pod has
     recovered or is gone, or a crash loop would be out of sight."""
@@ -279,7 +279,8 @@ class Pass:
     Attributes:
         release: uids whose gate is to be removed and whose label becomes `permitted`: each has a permit.
             Only the leader does that; to others none are given.
-        end: uids whose label is to be removed; the leader's as well.
+        end: uids whose label is to be removed; the leader's as well. Of starts that ended well while others
+            are under way only the oldest, if they are many.
         let_go: pods whose gate and label are to be removed, by any replica.
         news: what starts have come to, for Events and metrics.
         pauses: by DaemonSet.
