@@ -18,9 +18,10 @@ from watchbudget.api.status import Condition, Starts, WatchBudgetStatus
 from watchbudget.cli import rollout
 from watchbudget.cli.reach import Target, the_key
 from watchbudget.cli.releasing import release_all
-from watchbudget.cli.starts import BudgetState, Row, State, leader_of
+from watchbudget.cli.starts import BudgetState, Counts, Row, State, leader_of
 from watchbudget.cli.starts_view import state_json, state_view
 from watchbudget.controller.looked import Looked
+from watchbudget.rollout.model import Phase
 
 
 @pytest.mark.parametrize(
@@ -103,7 +104,6 @@ def test_the_table():
     assert lines[4].split() == [
         "logging/agent",
         "300",
-        "300",
         "120",
         "172",
         "8",
@@ -117,7 +117,15 @@ def test_pods_that_failed_are_neither_starting_nor_done():
     failing = replace(ROW, held=0, in_flight=0, failing=8)
     told = state_json(State(rows=(failing,)))["daemonSets"][0]
     assert (told["inFlight"], told["failing"], told["done"]) == (0, 8, False)
-    assert shown(State(rows=(failing,))).splitlines()[1].split()[4:7] == ["0", "0", "8"]
+    assert shown(State(rows=(failing,))).splitlines()[1].split()[3:6] == ["0", "0", "8"]
+
+
+@pytest.mark.parametrize(("reported", "expected"), [(0, 2), (3, 3), (99, 6)])
+def test_ready_pods_that_still_carry_the_label_start_as_far_as_is_reported(reported: int, expected: int):
+    key, counts = ("logging", "agent"), Counts()
+    for phase in (Phase.STARTED, Phase.RELEASED, *[Phase.READY] * 4, Phase.HELD, Phase.FAILED):
+        counts.of(phase)[key] += 1
+    assert counts.in_flight(key, reported) == expected
 
 
 @pytest.mark.parametrize(("current", "percent"), [(False, "0%"), (True, "100%")])

@@ -19,7 +19,7 @@ from watchbudget.inventory.errors import Forbidden, NotFound
 from watchbudget.rollout.gate import LABEL
 from watchbudget.rollout.model import Key, Phase
 
-__all__ = ["BUDGETS", "BudgetState", "Row", "State", "labelled_pods", "leader_of", "read_state"]
+__all__ = ["BUDGETS", "BudgetState", "Counts", "Row", "State", "labelled_pods", "leader_of", "read_state"]
 
 SILENT = timedelta(seconds=30)
 """A Lease runs out after 15; its holder's clock, by which it is renewed, may be a little behind."""
@@ -86,17 +86,21 @@ class State:
 
 
 @dataclass(slots=True)
-class _Counts:
+class Counts:
+    """Labelled pods by DaemonSet and how far they have come."""
+
     held: Counter[Key] = field(default_factory=Counter)
     starting: Counter[Key] = field(default_factory=Counter)
     ready: Counter[Key] = field(default_factory=Counter)
     failing: Counter[Key] = field(default_factory=Counter)
 
     def of(self, phase: Phase) -> Counter[Key]:
+        """Where pods of a phase are counted."""
         others = {Phase.HELD: self.held, Phase.READY: self.ready, Phase.FAILED: self.failing}
         return others.get(phase, self.starting)
 
     def in_flight(self, key: Key, reported: int) -> int:
+        """Pods that start: those not Ready, and Ready ones as far as that many are reported."""
         starting = self.starting[key]
         return min(starting + self.ready[key], max(starting, reported))
 
@@ -131,7 +135,7 @@ async def read_state(cluster: Cluster, *, only: Key | None = None, namespace: st
     Raises:
         ClusterError: it cannot be read; with `only`, NotFound if there is no such DaemonSet.
     """
-    counts = _Counts()
+    counts = Counts()
     for pod in await labelled_pods(cluster, None if only is None else only[0]):
         counts.of(pod.start.phase)[pod.start.daemon_set] += 1
     budgets = await _budgets(cluster)

@@ -53,12 +53,11 @@ def _rows(state: State) -> RenderableType:
         [
             Column("DAEMONSET", tuple(Text(name("/".join(row.key))) for row in rows)),
             Column("NODES", _numbers([row.its.nodes for row in rows]), "right"),
-            Column("UPDATED", _numbers([row.its.updated for row in rows]), "right"),
             Column("READY", _numbers([row.its.ready for row in rows]), "right"),
             Column("HELD", _numbers([row.held for row in rows]), "right"),
             Column("STARTING", _numbers([row.in_flight for row in rows]), "right"),
             Column("FAILED", _numbers([_failed(row) for row in rows]), "right"),
-            Column("RUNNING THE NEWEST", tuple(_bar(row) for row in rows)),
+            Column("RUNNING NEWEST", tuple(_bar(row) for row in rows)),
         ]
     )
 
