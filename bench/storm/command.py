@@ -76,7 +76,9 @@ def _least_disturbed(world: World, scenario: Scenario, manner: Manner, asked: ar
     """Run once; with --quiet again while others took much of the machine: the least disturbed counts."""
     best: Outcome | None = None
     for _ in range(RUNS if asked.quiet else 1):
-        found = run(world, scenario, manner, limit=asked.limit, quiet=asked.quiet, told=_told)
+        found = run(
+            world, scenario, manner, limit=asked.limit, quiet=asked.quiet, starts=asked.starts, told=_told
+        )
         if best is None or found.disturbance < best.disturbance:
             best = found
         if best.disturbance < DISTURBED:
@@ -95,6 +97,7 @@ def _keep(asked: argparse.Namespace, outcomes: dict[str, Outcome], world: World,
             "resources": world.resources,
             "startSeconds": world.start,
             "list": asked.list,
+            "starts": asked.starts,
             "gzip": manner.gzip,
             "kubernetes": world.cluster.version,
             "flags": FLAGS_TOLD,
@@ -123,6 +126,7 @@ def _arguments() -> argparse.Namespace:
         metavar=("LEAST", "MOST"),
         help="seconds from a pod's binding until its container runs (default: 0.5 1.5)",
     )
+    parser.add_argument("--starts", type=int, help="maxConcurrentStarts of the budget (default: its own, 20)")
     parser.add_argument("--limit", type=float, default=900.0, help="seconds for one scenario")
     parser.add_argument(
         "--quiet",

@@ -27,16 +27,17 @@ _CLUSTER_WIDE = (
 
 
 @contextmanager
-def governing(world: World, settle: str) -> Iterator[dict[str, int]]:
+def governing(world: World, settle: str, starts: int | None = None) -> Iterator[dict[str, int]]:
     """Run the operator with a WatchBudget that governs the agents; yields its process by name.
 
-    Everything is at its default but `settle` and what counts as a priced resource. Begins once the operator
+    Everything is at its default but `settle`, what counts as a priced resource, and maxConcurrentStarts if
+    `starts` is given. Begins once the operator
     has judged the budget; afterwards no webhook and no priority level of it is left.
     """
     cluster = world.cluster
     with OperatorProcess(cluster) as operator:
         try:
-            cluster.apply(_manifest(world, settle))
+            cluster.apply(_manifest(world, settle, starts))
             _wait_for_judgement(world)
             _wait_for_gate(world, operator)
             assert operator.process is not None  # noqa: S101 - it is ready
@@ -68,7 +69,8 @@ def _wait_for_gate(world: World, operator: OperatorProcess) -> None:
         time.sleep(0.2)
 
 
-def _manifest(world: World, settle: str) -> str:
+def _manifest(world: World, settle: str, starts: int | None) -> str:
+    ceiling = f", maxConcurrentStarts: {starts}" if starts else ""
     resources = ", ".join(f'{{group: "{group}", resource: {resource}}}' for resource, group in world.priced())
     return f"""\
 apiVersion: watchbudget.io/v1alpha1
@@ -77,7 +79,7 @@ metadata: {{name: {_BUDGET}}}
 spec:
   namespaceSelector: {{matchLabels: {{kubernetes.io/metadata.name: {NAMESPACE}}}}}
   resources: [{resources}]
-  rollout: {{gate: true, settle: {settle}}}
+  rollout: {{gate: true, settle: {settle}{ceiling}}}
 """
 
 

@@ -50,6 +50,7 @@ def run(
     *,
     limit: float,
     quiet: float | None,
+    starts: int | None,
     told: Callable[[str], None],
 ) -> Outcome:
     """Run one scenario.
@@ -60,6 +61,7 @@ def run(
         manner: How agents list.
         limit: Seconds after which it is given up.
         quiet: Wait until others use less than so many cores before it begins; None: do not wait.
+        starts: maxConcurrentStarts of the WatchBudget; None: its default.
         told: Progress, one line each.
     """
     world.reset()
@@ -72,7 +74,7 @@ def run(
             _wait(lambda: fleet.call("progress")["ready"] >= wanted, "the fleet before the storm", 180)
         processes = {name: cluster.pid(name) for name in cluster.processes} | {"bench": os.getpid()}
         if scenario.settle is not None:
-            processes |= stack.enter_context(governing(world, scenario.settle))
+            processes |= stack.enter_context(governing(world, scenario.settle, starts))
         if scenario.change is Change.REPLACE:
             fleet.call("unready")
             _wait(lambda: fleet.call("progress")["ready"] == 0, "no pod is ready", 60)
