@@ -44,7 +44,6 @@ QUIET = ("clusterrole-aggregation-controller", "namespace-controller")
 
 TEAMS = 50
 ACTIONS = ("Audit", "Annotate", "Warn", "Deny")
-READY_SECONDS = 300
 
 
 def create(cluster: LocalCluster, texts: Iterator[str]) -> None:
@@ -135,16 +134,11 @@ def operator(
     install(cluster, process.port)
     if budgets:
         put_budgets(cluster, budgets)
-    try:
-        began = time.monotonic()
-        process.start()
-        process.wait_ready(READY_SECONDS)
+    began = time.monotonic()
+    with process:
         ready = time.monotonic() - began
         wait_until("all is judged", lambda: judged(process) == daemon_set_count * budgets)
         yield process, ready
-    finally:
-        process.stop()
-        process.__exit__()
 
 
 def judged(process: OperatorProcess) -> float:

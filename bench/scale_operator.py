@@ -25,7 +25,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from measured import memory_bytes, watch
+from measured import watch
 from operator_fleet import (
     QUIET,
     TEAMS,
@@ -39,6 +39,7 @@ from operator_fleet import (
     wait_until,
 )
 from results import show, write
+from storm.meter import peak_bytes
 from watchbudget.localcluster.cluster import LocalCluster
 from watchbudget.localcluster.operator_process import OperatorProcess
 
@@ -80,7 +81,7 @@ def kopf(cluster: LocalCluster, namespaces: int) -> int:
         told = f"known {namespaces // 100 * 100}\n"
         try:
             wait_until(f"kopf has {told.strip()}", lambda: told in Path(output.name).read_text())
-            return memory_bytes(process.pid, "VmHWM")
+            return peak_bytes(process.pid)
         finally:
             process.terminate()
             process.wait()

@@ -157,8 +157,14 @@ class TestBooks:
         assert read(books, 3).news == []
 
     def test_how_long_starts_took_that_ended_well(self):
-        ledger = read(Books(), 9, pod("a", Phase.READY, since=2), pod("b", Phase.FAILED, since=2))
-        assert ledger.lasted == [7]
+        books, started = Books(), pod("a", Phase.STARTED, since=2)
+        assert read(books, 3, started, pod("b", Phase.FAILED, since=2)).lasted == []
+        ready = replace(started, phase=Phase.READY, ready_since=4)
+        assert read(books, 9, ready, pod("b", Phase.FAILED, since=2)).lasted == [7]
+
+    def test_how_long_one_took_that_was_ready_at_first_sight_is_not_known(self):
+        ledger = read(Books(), 9, pod("a", Phase.READY, since=2))
+        assert (ledger.ended, ledger.lasted) == (["a"], [])
 
     def test_what_changes_next(self):
         ledger = read(

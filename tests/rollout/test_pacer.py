@@ -113,6 +113,13 @@ class TestGivingOut:
         cluster.succeed(cluster.released[0], 10)
         assert len(cluster.turn(10).release) == 1
 
+    def test_a_restart_among_many_labels_does_not_lift_the_limit(self):
+        """They end together once `settle` has passed since the restart; nobody saw them bear anything."""
+        done = [pod(f"d{number:03}", Phase.READY, since=0) for number in range(300)]
+        cluster = Cluster([*done, *pods(99)])
+        assert cluster.turn(1).release == ()
+        assert max(cluster.turn(second).limit for second in range(2, 8)) == INITIAL
+
     def test_vacant_nodes_first(self):
         starts = [*pods(9), *pods(2, "vacant", vacant=True, held_since=3.0)]
         assert set(Cluster(starts).turn(4).release) >= {"vacant0000", "vacant0001"}

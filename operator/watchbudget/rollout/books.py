@@ -134,9 +134,15 @@ class Ledger:
 
 @dataclass(slots=True)
 class _Known:
-    """What was told of a start. Forgotten with the process; then it is told again, no more."""
+    """What was told of a start. Forgotten with the process; then it is told again, no more.
+
+    Attributes:
+        watched: it was seen before it was Ready. What is Ready at first sight, as after a restart of the
+            operator, may have begun long ago: how long it took is not known.
+    """
 
     start: Start
+    watched: bool
     told: Outcome | None = None
     was_blocked: bool = False
 
@@ -165,7 +171,7 @@ class Books:
         ledger = Ledger({name: Account(its.max_starts, its.max_list_bytes) for name, its in ceilings.items()})
         before, self._known = self._known, {}
         for start in permitted:
-            known = before.pop(start.uid, None) or _Known(start)
+            known = before.pop(start.uid, None) or _Known(start, start.phase is not Phase.READY)
             known.start = start
             self._known[start.uid] = known
             self._enter(ledger, now, known, rules[start.daemon_set])
@@ -192,7 +198,7 @@ class Books:
         if outcome is not None and outcome is not known.told:
             ledger.outcomes.append((start, outcome))
             ledger.tell(start, outcome)
-            if outcome is Outcome.READY:
+            if outcome is Outcome.READY and known.watched:
                 ledger.lasted.append(now - _permit(start))
         known.told = outcome
 
