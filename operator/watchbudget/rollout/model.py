@@ -67,8 +67,7 @@ class Start:
         vacant: no other pod of its DaemonSet is Ready on its node.
         scheduled: it is bound to its node, or its scheduler has not said yet that no node takes it.
         held_since: when it was first seen.
-        permit_since: when it was first seen without its gate, or earlier if the server's own times (its
-            condition PodScheduled against the answer's Date) say so; None while it is held.
+        permit_since: when it was first seen without its gate; None while it is held.
         started_since: when its containers were first seen running since their last (re)start; None before.
         ready_since: when it was first seen Ready since then; None unless it is Ready now.
         restarts: of all its containers together, init containers as well.
