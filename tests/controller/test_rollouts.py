@@ -16,6 +16,7 @@ from prometheus_client import CollectorRegistry
 from fake_apiserver import async_test
 from rollout_pods import READY, container, held_pod, path_of, permitted_pod
 from scripted_api import ScriptedApi
+from watchbudget.controller import rollouts as module
 from watchbudget.controller.events import ObjectRef
 from watchbudget.controller.lease import NotLeading
 from watchbudget.controller.plan import Plan
@@ -290,6 +291,24 @@ async def test_progress_is_made_of_passes():
         its.now += 61
         its.rollouts._pass_or_break()
         assert not its.rollouts.progressing()  # passes over what nobody sees
+
+
+@async_test
+async def test_a_process_that_was_stopped_in_the_middle_of_a_pass_goes_on(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(module, "LONGEST_PAUSE", 0.02)
+    monkeypatch.setattr(module, "SHORTEST_PAUSE", 0.01)
+    async with watching(Setting("a")) as its:
+        passes = 0
+
+        def stopped() -> None:
+            nonlocal passes
+            passes += 1
+            its.now += 60
+
+        monkeypatch.setattr(its.rollouts, "turn", stopped)
+        task = asyncio.create_task(its.rollouts._passes())
+        await until(lambda: passes == 3)
+        task.cancel()
 
 
 @async_test

@@ -174,7 +174,7 @@ class DaemonSets:
         if roll is not None and key in self._due:
             self.rolls[key] = roll
             self._changed()
-        return max(SHORTEST_SECONDS, (self._clock() - began) / SHARE)
+        return min(IDLE_SECONDS, max(SHORTEST_SECONDS, (self._clock() - began) / SHARE))
 
     def _forget(self, key: Key) -> None:
         self.looked.pop(key, None)

@@ -38,8 +38,8 @@ LONGEST_PAUSE = 1.0
 SHORTEST_PAUSE, SHARE = 0.2, 4.0
 """At least: what changes together is decided together, and permits given together cost the DaemonSet
 controller one look at its pods. With 0.05 s bystanders wait half as long again, and nothing is ready sooner
-(bench/storm). And so many times what the pass before took, so that thousands of pods leave the processor to
-others."""
+(bench/storm). And so many times what the pass before took, up to the longest pause, so that thousands of pods
+leave the processor to others, and a process that was stopped in the middle of a pass still goes on at once."""
 
 REPORT_SECONDS = 1.0
 """Between two reports for status, at least: with every pass the numbers change."""
@@ -167,7 +167,7 @@ class Rollouts:
                     await self._wake.wait()
             except TimeoutError:
                 pass
-            await asyncio.sleep(max(SHORTEST_PAUSE, SHARE * took))
+            await asyncio.sleep(min(LONGEST_PAUSE, max(SHORTEST_PAUSE, SHARE * took)))
 
     def _pass_or_break(self) -> None:
         try:
