@@ -14,7 +14,6 @@ import time
 from dataclasses import asdict
 
 from results import RESULTS, write
-from storm.agents import RESOURCES, Manner
 from storm.chart import draw
 from storm.demands import demands
 from storm.figures import Outcome
@@ -22,6 +21,7 @@ from storm.run import run
 from storm.scenarios import SCENARIOS, Scenario
 from storm.tables import show_all
 from storm.world import FLAGS_TOLD, World, build
+from watchbudget.localcluster.play.agent import RESOURCES, Manner
 
 __all__ = ["main"]
 

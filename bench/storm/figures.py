@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
-from math import ceil
 from os import cpu_count
 from typing import Any
 
-from storm.bystander import Sample
+from watchbudget.localcluster.play.bystander import Sample
+from watchbudget.localcluster.play.curves import percentile
 
-__all__ = ["Latency", "Outcome", "integral", "latencies", "outline", "peak", "percentile", "steps"]
+__all__ = ["Latency", "Outcome", "latencies", "latency"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +83,6 @@ class Outcome:
         return asdict(self)
 
 
-def percentile(values: Sequence[float], share: float) -> float:
-    """Return the smallest value that at least ``share`` of all do not exceed (nearest rank); 0 of none."""
-    return sorted(values)[max(0, ceil(share * len(values)) - 1)] if values else 0.0
-
-
 def latency(samples: Iterable[tuple[float, bool]]) -> Latency:
     """Summarise durations, each with whether it succeeded; failed ones count with the time they took."""
     pairs = list(samples)
@@ -109,46 +104,3 @@ def latencies(samples: Iterable[Sample], begin: float, end: float) -> dict[str, 
             for series in (sample.client, f"{sample.client} {sample.kind}"):
                 found.setdefault(series, []).append((sample.seconds, 200 <= sample.status < 300))
     return {series: latency(pairs) for series, pairs in sorted(found.items())}
-
-
-def steps(changes: Iterable[tuple[float, int]]) -> list[tuple[float, int]]:
-    """Turn changes by some number at some time into the running sum."""
-    total, found = 0, []
-    for at, delta in sorted(changes):
-        total += delta
-        found.append((at, total))
-    return found
-
-
-def peak(values: Iterable[tuple[float, int]]) -> int:
-    """Return the largest value of a step function."""
-    return max((value for _, value in values), default=0)
-
-
-def integral(values: Sequence[tuple[float, float]], begin: float, end: float) -> float:
-    """Return the area under a step function between two times; before its first step it is 0."""
-    area, last, height = 0.0, begin, 0.0
-    for at, value in values:
-        if at > begin:
-            area += height * (min(at, end) - last)
-            last = min(at, end)
-        height = value
-        if at >= end:
-            break
-    return area + height * max(0.0, end - last)
-
-
-def outline(values: Sequence[tuple[float, int]], times: Sequence[float], first: int) -> list[int]:
-    """Return a step function's largest value in each of the spans that end at these times.
-
-    The first span has no beginning; ``first`` is the value before the first step.
-    """
-    found, height, index = [], first, 0
-    for time in times:
-        most = height
-        while index < len(values) and values[index][0] <= time:
-            height = values[index][1]
-            most = max(most, height)
-            index += 1
-        found.append(most)
-    return found

@@ -9,11 +9,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
-from storm.agents import Manner
-from storm.bystander import BystanderSettings, Sample, run_bystanders
-from storm.child import Child
-from storm.figures import Outcome, integral, latencies, latency, outline, peak, steps
-from storm.fleet import FleetRecord, FleetSettings, run_fleet
+from storm.figures import Outcome, latencies, latency
 from storm.governed import governing
 from storm.meter import (
     Meter,
@@ -27,6 +23,11 @@ from storm.meter import (
 from storm.objects import NAMESPACE
 from storm.scenarios import Change, Play, Scenario
 from storm.world import World, agents_of
+from watchbudget.localcluster.play.agent import Manner
+from watchbudget.localcluster.play.bystander import BystanderSettings, Sample, run_bystanders
+from watchbudget.localcluster.play.child import Child
+from watchbudget.localcluster.play.curves import integral, outline, peak, steps
+from watchbudget.localcluster.play.fleet import FleetRecord, FleetSettings, run_fleet
 
 __all__ = ["run"]
 

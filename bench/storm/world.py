@@ -6,34 +6,21 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
-from storm.bystander import Client
 from storm.objects import BYSTANDERS, NAMESPACE, SETUP, daemon_set
 from storm.scenarios import Change, Scenario
 from watchbudget.localcluster.cluster import LocalCluster
+from watchbudget.localcluster.components import UNPACED, UNPACED_QPS
 from watchbudget.localcluster.errors import LocalClusterError
+from watchbudget.localcluster.play.bystander import Client
 
 __all__ = ["FLAGS_TOLD", "World", "agents_of", "build"]
 
-CONTROLLER_QPS = 500
 FLAGS_TOLD = (
-    f"kube-controller-manager and kube-scheduler with --kube-api-qps={CONTROLLER_QPS} (defaults: 20 and 50), "
+    f"kube-controller-manager and kube-scheduler with --kube-api-qps={UNPACED_QPS} (defaults: 20 and 50), "
     "KWOK with 32 pods at a time (default 4): otherwise these would pace the storm"
 )
-
-_KWOK = """\
-apiVersion: config.kwok.x-k8s.io/v1alpha1
-kind: KwokConfiguration
-options:
-  podPlayStageParallelism: 32
-  nodePlayStageParallelism: 4  # what follows are the defaults, which a configuration file takes away
-  nodeLeaseParallelism: 4
-  podsOnNodeSyncParallelism: 1
-  cidr: 10.0.0.0/24
-"""
 
 _POLICIES = "/apis/networking.k8s.io/v1/namespaces/wb-seed-00001/networkpolicies"
 _SEEDED = {
@@ -177,21 +164,12 @@ def build(
     *, nodes: int, namespaces: int, policies: bool, start: tuple[float, float], told: Callable[[str], None]
 ) -> Iterator[World]:
     """Start a cluster and fill it; everything ends with the block."""
-    qps = [f"--kube-api-qps={CONTROLLER_QPS}", f"--kube-api-burst={CONTROLLER_QPS * 2}"]
-    with TemporaryDirectory(prefix="storm-") as folder:
-        kwok = Path(folder) / "kwok.yaml"
-        kwok.write_text(_KWOK)
-        flags = {
-            "kube-controller-manager": qps,
-            "kube-scheduler": qps,
-            "kwok": [f"--config={kwok}"],
-        }
-        # No account for each of 10,000 namespaces: that would be another storm, of writes.
-        with LocalCluster(service_accounts=False, extra_flags=flags, progress=told) as cluster:
-            cluster.add_nodes(nodes)
-            told(f"Seeding {namespaces:,} namespaces" + (", a network policy in each" if policies else ""))
-            cluster.seed(namespaces=namespaces, network_policies_per_namespace=int(policies))
-            cluster.wait_for_census("namespaces", namespaces)
-            cluster.apply(SETUP)
-            resources = ("namespaces", "networkpolicies") if policies else ("namespaces",)
-            yield World(cluster, nodes, resources, start)
+    # No account for each of 10,000 namespaces: that would be another storm, of writes.
+    with LocalCluster(service_accounts=False, extra_flags=UNPACED, progress=told) as cluster:
+        cluster.add_nodes(nodes)
+        told(f"Seeding {namespaces:,} namespaces" + (", a network policy in each" if policies else ""))
+        cluster.seed(namespaces=namespaces, network_policies_per_namespace=int(policies))
+        cluster.wait_for_census("namespaces", namespaces)
+        cluster.apply(SETUP)
+        resources = ("namespaces", "networkpolicies") if policies else ("namespaces",)
+        yield World(cluster, nodes, resources, start)

@@ -39,7 +39,7 @@ SHORTEST_PAUSE, SHARE = 0.2, 4.0
 """At least: what changes together is decided together, and permits given together cost the DaemonSet
 controller one look at its pods. With 0.05 s bystanders wait half as long again, and nothing is ready sooner
 (bench/storm). And so many times what the pass before took, up to the longest pause, so that thousands of pods
-leave the processor to others, and a process that was stopped in the middle of a pass still goes on at once."""
+leave the processor to others, and a process that was stopped in the middle of a pass soon goes on."""
 
 REPORT_SECONDS = 1.0
 """Between two reports for status, at least: with every pass the numbers change."""

@@ -6,6 +6,7 @@ Everything here is a pure function of a `Layout`: paths and ports in, argument l
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from watchbudget.localcluster.certs import KeyPair
@@ -13,9 +14,8 @@ from watchbudget.localcluster.ports import LOOPBACK
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
-__all__ = ["CONTROLLERS", "NAMES", "Component", "Layout", "Ports", "components"]
+__all__ = ["CONTROLLERS", "NAMES", "UNPACED", "UNPACED_QPS", "Component", "Layout", "Ports", "components"]
 
 NAMES = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kwok")
 """The components, in the order in which they are started."""
@@ -39,6 +39,18 @@ CONTROLLERS = (
 - root-ca-certificate-publisher: one ConfigMap for each namespace, of no use without containers.
 - node-ipam, volume, certificate and endpoint controllers: nothing here has networks or disks.
 """
+
+UNPACED_QPS = 500
+
+_QPS = (f"--kube-api-qps={UNPACED_QPS}", f"--kube-api-burst={UNPACED_QPS * 2}")
+
+UNPACED: Mapping[str, Sequence[str]] = {
+    "kube-controller-manager": _QPS,
+    "kube-scheduler": _QPS,
+    "kwok": (f"--config={Path(__file__).parent / 'data' / 'kwok-unpaced.yaml'}",),
+}
+"""Extra flags for storms: otherwise the components' own limits (20 and 50 requests a second) pace them. Large
+clusters raise these."""
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from storm.wire import Reply, Wire
+from watchbudget.localcluster.play.wire import Reply, Wire
 
 __all__ = ["RESOURCES", "Agent", "Backoff", "Manner", "Tally"]
 
@@ -40,7 +40,8 @@ class Manner:
 
     Attributes:
         url: The API server; filled in once it is known.
-        resources: Which of `RESOURCES` each lists and watches, each over a connection of its own.
+        resources: Which of `RESOURCES` each lists and watches, each over a connection of its own; one that
+            is named twice, twice.
         streaming: Streaming lists instead of plain ones.
         gzip: Whether plain lists ask for compression.
         ready_first: Ready before they list, as an agent without a readiness probe is.
@@ -100,7 +101,7 @@ class Agent:
         self._headers = {
             "Authorization": f"Bearer {token}",
             "Accept": "application/vnd.kubernetes.protobuf",
-            "User-Agent": "storm-agent/1 client-go-alike",
+            "User-Agent": "played-agent/1",
         }
         if manner.gzip:
             self._headers["Accept-Encoding"] = "gzip"
@@ -114,10 +115,11 @@ class Agent:
             await asyncio.sleep(random.uniform(*self._manner.delay))  # noqa: S311 - scatter
         if warm or self._manner.ready_first:
             ready()
-        waiting = set(self._manner.resources)
+        waiting = len(self._manner.resources)
 
-        def listed(resource: str) -> None:
-            waiting.discard(resource)
+        def listed() -> None:
+            nonlocal waiting
+            waiting -= 1
             if not waiting and not self._manner.ready_first:
                 ready()
 
@@ -148,7 +150,7 @@ class Agent:
         finally:
             wire.close()
 
-    async def _reflect(self, resource: str, listed: Callable[[str], None], *, listing: bool) -> None:
+    async def _reflect(self, resource: str, listed: Callable[[], None], *, listing: bool) -> None:
         backoff, path, wire = Backoff(), RESOURCES[resource], None
         try:
             while True:
@@ -158,7 +160,7 @@ class Agent:
                     if listing:
                         await self._list(wire, path)
                         listing = False
-                        listed(resource)
+                        listed()
                         await wire.ended()  # of a plain list at once, of a streaming one when its watch is
                     await self._watch(wire, path)
                     await wire.ended()

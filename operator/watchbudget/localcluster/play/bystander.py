@@ -17,7 +17,7 @@ from pathlib import Path
 
 import aiohttp
 
-from storm.child import serve
+from watchbudget.localcluster.play.child import serve
 
 __all__ = ["BystanderSettings", "Client", "Sample", "run_bystanders"]
 
@@ -77,7 +77,7 @@ class _Bystanders:
             headers = {"Authorization": f"Bearer {client.token}"} if client.token else {}
             session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(ssl=tls, limit=0, keepalive_timeout=60),
-                headers=headers | {"User-Agent": f"storm-bystander/{client.name}"},
+                headers=headers | {"User-Agent": f"played-bystander/{client.name}"},
                 timeout=aiohttp.ClientTimeout(total=GIVEN_UP_AFTER),
             )
             self._sessions.append(session)

@@ -19,8 +19,8 @@ from typing import Any
 
 import aiohttp
 
-from storm.agents import Agent, Manner, Tally
-from storm.child import serve
+from watchbudget.localcluster.play.agent import Agent, Manner, Tally
+from watchbudget.localcluster.play.child import serve
 
 __all__ = ["FleetRecord", "FleetSettings", "run_fleet"]
 

@@ -52,8 +52,9 @@ class Wire(asyncio.BufferedProtocol):
             OSError: The server cannot be reached.
         """
         parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port or 443
         loop = asyncio.get_running_loop()
-        _, wire = await loop.create_connection(cls, parts.hostname, parts.port, ssl=tls)
+        _, wire = await loop.create_connection(cls, host, port, ssl=tls)
         return wire
 
     @property

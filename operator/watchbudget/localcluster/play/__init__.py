@@ -1,0 +1,1 @@
+"""Node agents and innocent clients, played: real requests to the API server, without the processes."""
