@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import copy
-import subprocess
-import sys
 import time
+from contextlib import ExitStack
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from watchbudget.cli.demo_picture import Curve, as_text
+from watchbudget.cli.demo_storm import PLAYED, Storms
 from watchbudget.localcluster.errors import LocalClusterError
 from watchbudget.localcluster.operator_process import OperatorProcess
+from watchbudget.localcluster.progress import stderr_progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,97 +25,113 @@ if TYPE_CHECKING:
 __all__ = ["show"]
 
 SETTLE_SECONDS = 30.0
-ROLLOUT_SECONDS = 180.0
+READING_SECONDS = 1.0
+"""No one corrects an agent faster. What an answer rests on may be a third of a second old."""
 
-DAEMON_SETS = "/apis/apps/v1/namespaces/logging/daemonsets"
+ANOTHER = "vector-edge"
+
+Raw = dict[str, Any]
 
 
-def show(cluster: LocalCluster, console: Console, step: Callable[[Console, str], None]) -> None:
-    """Install the operator, and let it warn, deny and admit."""
-    budget, vector, config = _document("demo_budget.yaml"), _agent("DaemonSet"), _agent("ConfigMap")
+def show(
+    cluster: LocalCluster, console: Console, step: Callable[[Console, str], None]
+) -> tuple[Curve, Curve]:
+    """Install the operator, let it warn, deny and admit, and roll an agent out with it and without.
+
+    Returns:
+        The ungated rollout and the staged one.
+    """
+    budget, vector = _document("demo_budget.yaml"), _agent("DaemonSet", "vector")
     step(console, "kubectl apply -k manifests/ : the operator, and a budget that warns")
-    with OperatorProcess(cluster):
+    with ExitStack() as stack:
+        with stderr_progress() as steps:
+            steps("Starting the operator")
+            stack.enter_context(OperatorProcess(cluster))
         _apply(cluster, console, budget)
         _settled(cluster, violating=2)
         _kubectl(cluster, console, "get", "watchbudgets")
 
-        step(
-            console,
-            "Who changes an agent that is in violation is told, and let through",
-        )
-        changed = copy.deepcopy(vector)
-        changed["spec"]["template"]["spec"]["containers"][0]["image"] += "-debian"
-        _apply(cluster, console, changed)
-        step(console, "It asks for maxUnavailable: 100%; its pods start ten at a time")
-        _watch_starts(cluster, console)
+        step(console, "Another agent that watches everything is told what it costs")
+        config, another = _agent("ConfigMap", ANOTHER), _agent("DaemonSet", ANOTHER)
+        _apply(cluster, console, config)
+        _apply(cluster, console, another)
 
-        step(console, "The same budget with action: Deny, and a new agent that watches everything")
+        step(console, "The same budget with action: Deny, and the same agent created anew")
+        cluster.kubectl("delete", "daemonset", ANOTHER, "-n", "logging")
         budget["spec"]["enforcement"]["action"] = "Deny"
         _apply(cluster, console, budget)
-        _settled(cluster, denied=1)
-        cluster.kubectl("delete", "daemonset", "vector", "-n", "logging")
-        _settled(cluster, violating=1)
-        _apply(cluster, console, vector)
+        _settled(cluster, violating=2)
+        _apply(cluster, console, another)
+        time.sleep(READING_SECONDS)
 
-        step(console, "The agent with the fix that the denial names, and a memory limit")
+        step(console, "The agent with the fix that the denial names")
         config["data"]["vector.yaml"] = config["data"]["vector.yaml"].replace(
             "type: kubernetes_logs", "type: kubernetes_logs\n    insert_namespace_fields: false"
         )
         _apply(cluster, console, config)
-        _apply(cluster, console, vector)
-        _settled(cluster, governed=3, violating=1)
+        _apply(cluster, console, another)
+        _settled(cluster, governed=4, violating=2, denied=1)
         _kubectl(cluster, console, "get", "watchbudgets")
+        return _storms(cluster, console, step, vector)
 
 
-def _document(name: str) -> dict[str, Any]:
+def _storms(
+    cluster: LocalCluster,
+    console: Console,
+    step: Callable[[Console, str], None],
+    vector: Raw,
+) -> tuple[Curve, Curve]:
+    """Roll out one agent twice: as fast as the API server can serve, then all at once."""
+    template = vector["spec"]["template"]
+    template["metadata"]["annotations"] = dict(PLAYED)
+
+    def newer() -> None:
+        template["spec"]["containers"][0]["image"] += "-1"
+        _apply(cluster, console, vector, only="maxUnavailable lowered")
+
+    storms = Storms(cluster, console, "logging", "vector")
+    step(console, "A new image for an agent with maxUnavailable: 100%")
+    staged = storms.roll("staged", newer, storms.show_status)
+    step(console, "The same once more, and nobody holds it back")
+    _kubectl(cluster, console, "delete", "watchbudget", "agents")
+    with stderr_progress() as steps:
+        ungated = storms.roll("ungated", newer, lambda _: steps("All pods are replaced at once"))
+    step(console, "Both rollouts")
+    console.print(as_text(ungated, staged))
+    return ungated, staged
+
+
+def _document(name: str) -> Raw:
     text = files("watchbudget.cli").joinpath(name).read_text(encoding="utf-8")
-    document: dict[str, Any] = yaml.safe_load(text)
+    document: Raw = yaml.safe_load(text)
     return document
 
 
-def _agent(kind: str) -> dict[str, Any]:
+def _agent(kind: str, name: str) -> Raw:
+    """One of vector's objects, under this name."""
     text = files("watchbudget.cli").joinpath("demo_agents.yaml").read_text(encoding="utf-8")
     named = (each for each in yaml.safe_load_all(text) if each["metadata"]["name"] == "vector")
-    document: dict[str, Any] = next(each for each in named if each["kind"] == kind)
+    document: Raw = next(each for each in named if each["kind"] == kind)
+    document["metadata"]["name"] = name
+    if kind == "DaemonSet":
+        labels, spec = {"app": name}, document["spec"]
+        document["metadata"]["labels"] = spec["selector"]["matchLabels"] = labels
+        spec["template"]["metadata"]["labels"] = labels
+        spec["template"]["spec"]["volumes"][0]["configMap"]["name"] = name
     return document
 
 
-def _apply(cluster: LocalCluster, console: Console, document: dict[str, Any]) -> None:
+def _apply(cluster: LocalCluster, console: Console, document: Raw, only: str = "") -> None:
+    """Apply and show what is said, of warnings those with a certain text."""
     done = cluster.kubectl("apply", "-f", "-", input=yaml.safe_dump(document), check=False)
     for line in (done.stderr + done.stdout).splitlines():
-        console.print(line, markup=False, soft_wrap=True)
+        if only in line or not line.startswith("Warning:"):
+            console.print(line, markup=False, soft_wrap=True)
 
 
 def _kubectl(cluster: LocalCluster, console: Console, *arguments: str) -> None:
     console.print(f"$ kubectl {' '.join(arguments)}", markup=False, style="dim")
     console.print(cluster.kubectl(*arguments).stdout.rstrip(), markup=False, soft_wrap=True)
-
-
-def _watch_starts(cluster: LocalCluster, console: Console) -> None:
-    """Show the rollout while it goes on, and what it came to."""
-    began, shown = time.monotonic(), False
-    while True:
-        daemon_set = cluster.request("GET", f"{DAEMON_SETS}/vector").json()
-        status = daemon_set["status"]
-        counted = status.get("observedGeneration") == daemon_set["metadata"]["generation"]
-        updated, ready = status.get("updatedNumberScheduled", 0), status.get("numberReady", 0)
-        nodes = status["desiredNumberScheduled"]
-        if counted and not shown and nodes // 3 < updated:
-            shown = True
-            _show_status(cluster, console)
-        if counted and updated == ready == nodes:
-            break
-        if time.monotonic() - began > ROLLOUT_SECONDS:
-            raise LocalClusterError(f"The rollout is not done after {ROLLOUT_SECONDS:.0f} s: {status}")
-        time.sleep(0.1)
-    console.print(f"All {nodes} pods were replaced in {time.monotonic() - began:.0f} s.")
-
-
-def _show_status(cluster: LocalCluster, console: Console) -> None:
-    console.print("$ watchbudget rollout status", markup=False, style="dim")
-    argv = [sys.executable, "-m", "watchbudget", "rollout", "status", f"--kubeconfig={cluster.kubeconfig}"]
-    done = subprocess.run(argv, capture_output=True, text=True, check=False)
-    console.print((done.stdout or done.stderr).rstrip(), markup=False, soft_wrap=True)
 
 
 def _settled(cluster: LocalCluster, **counts: int) -> None:
