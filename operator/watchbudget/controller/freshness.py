@@ -65,6 +65,7 @@ class Freshness:
         self._clock = clock
         self._newer = asyncio.Event()
         self._waited: dict[Key, float] = {}
+        self._asked: tuple[AdmissionRequest | None, Around | None] = None, None
 
     def published(self) -> None:
         """There is a new judgement."""
@@ -73,7 +74,7 @@ class Freshness:
 
     def wanting(self, request: AdmissionRequest) -> Around | None:
         """What has to be known and is not; None if the request can be answered at once."""
-        judged, around = self._judged(), _around(request)
+        judged, around = self._judged(), self._around(request)
         if judged is None or around is None:
             return None
         if (
@@ -93,13 +94,19 @@ class Freshness:
 
         Only for requests of which nothing is `wanting`.
         """
-        judged, around = self._judged(), _around(request)
+        judged, around = self._judged(), self._around(request)
         if judged is None or around is None:
             return None
         oldest = self._clock() - CONFIGURATION_HOLDS
         if all(judged.known.get(("config", key), oldest) >= oldest for key in around.config_maps):
             return None
         return around
+
+    def _around(self, request: AdmissionRequest) -> Around | None:
+        """The same for both questions about one request."""
+        if self._asked[0] is not request:
+            self._asked = request, _around(request)
+        return self._asked[1]
 
     async def wait(self, request: AdmissionRequest, around: Around) -> None:
         """Wait until it is known, or for `LONGEST`."""

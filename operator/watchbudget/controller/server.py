@@ -215,8 +215,11 @@ class AdmissionServer:
 
     async def _respond(self, request: web.BaseRequest, handler: Handler) -> tuple[web.Response, str]:
         try:
-            async with asyncio.timeout(BODY_SECONDS):
+            if request.content.is_eof():  # it came with its head, as short ones do
                 body = await _read(request)
+            else:
+                async with asyncio.timeout(BODY_SECONDS):
+                    body = await _read(request)
             review = parse(body)
         except _TooLargeError:
             return _refusal(413, f"the body is longer than {MAX_BODY} bytes"), "refused"

@@ -95,6 +95,8 @@ def _look_up(lookup: Lookup, configuration: Configuration) -> Setting:
         (configuration.variable, lookup.env),
         (configuration.key, lookup.key),
     ):
+        if not names:
+            continue
         found = [find(name) for name in names]
         for setting in found:
             if setting.value is not None:

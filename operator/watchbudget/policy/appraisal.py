@@ -28,6 +28,9 @@ from watchbudget.policy.watched import bill_under
 
 __all__ = ["Appraisal", "Appraiser", "Case"]
 
+MOST_ACCOUNTS = 10_000
+"""Whose grants are remembered: admission is asked about any account that somebody makes up."""
+
 
 @dataclass(frozen=True, slots=True)
 class Case:
@@ -102,6 +105,7 @@ class Appraiser:
         self._limit_ranges: dict[str, list[LimitRange]] = defaultdict(list)
         for limit_range in fleet.limit_ranges:
             self._limit_ranges[limit_range.namespace].append(limit_range)
+        self._grants: dict[tuple[str, str], tuple[tuple[Grant, ...], bool]] = {}
         named = dict.fromkeys(resource for budget in self._budgets for resource in budget.spec.watched())
         self.resources: tuple[GroupResource, ...] = tuple(named) or DEFAULT_WATCHED
 
@@ -129,7 +133,7 @@ class Appraiser:
         An owner's word is taken in the bill that is shown only if every budget that governs it takes it.
         """
         identity = identity_of(daemon_set, self._accounts)
-        grants = grants_of(daemon_set, self._fleet, self._authorizer, self.resources)
+        grants, known = self._granted(daemon_set)
         nodes = self._fleet.nodes if daemon_set.nodes is None else daemon_set.nodes
         governing = [
             index
@@ -137,10 +141,20 @@ class Appraiser:
             if governs(budget, daemon_set, self._fleet.namespace_labels)
         ]
         by_trust = {
-            trust: self._demands(daemon_set, identity, grants, trusted=trust)
+            trust: demands_of(
+                daemon_set,
+                self._fleet,
+                grants,
+                identity,
+                self.resources,
+                self._catalogue,
+                rbac_known=known,
+                trust_declarations=trust,
+            )
             for trust in {self._terms[index].trusted for index in governing} or {False}
         }
         demands = by_trust[min(by_trust)]
+        bill = bill_of(demands, self._fleet.census, nodes, self._calibration)
         return Appraisal(
             daemon_set=daemon_set,
             identity=identity,
@@ -149,31 +163,30 @@ class Appraiser:
             memory=memory_of(
                 daemon_set, self._limit_ranges.get(daemon_set.namespace, ()), _watching_container(demands)
             ),
-            bill=bill_of(demands, self._fleet.census, nodes, self._calibration),
-            cases=tuple(self._cases(governing, by_trust, grants, nodes)),
+            bill=bill,
+            cases=tuple(self._cases(governing, by_trust, grants, (demands, bill))),
             problems=declarations_of(daemon_set, self.resources)[1],
         )
 
-    def _demands(
-        self, daemon_set: DaemonSet, identity: Identity, grants: tuple[Grant, ...], *, trusted: bool
-    ) -> tuple[Demand, ...]:
-        return demands_of(
-            daemon_set,
-            self._fleet,
-            grants,
-            identity,
-            self.resources,
-            self._catalogue,
-            rbac_known=rbac_known(daemon_set, self._fleet, self._authorizer, self._accounts),
-            trust_declarations=trusted,
-        )
+    def _granted(self, daemon_set: DaemonSet) -> tuple[tuple[Grant, ...], bool]:
+        """The grants of its account, and whether no grant means that there is none. Looked up once."""
+        account = daemon_set.namespace, daemon_set.service_account
+        found = self._grants.get(account)
+        if found is None:
+            if len(self._grants) >= MOST_ACCOUNTS:
+                self._grants.clear()
+            found = self._grants[account] = (
+                grants_of(daemon_set, self._fleet, self._authorizer, self.resources),
+                rbac_known(daemon_set, self._fleet, self._authorizer, self._accounts),
+            )
+        return found
 
     def _cases(
         self,
         governing: Iterable[int],
         by_trust: Mapping[bool, tuple[Demand, ...]],
         grants: tuple[Grant, ...],
-        nodes: int,
+        plain: tuple[tuple[Demand, ...], Bill],
     ) -> Iterator[Case]:
         """One case for each budget. Those that count alike share watches and bill."""
         priced: dict[_Terms, tuple[tuple[Demand, ...], Bill]] = {}
@@ -185,8 +198,9 @@ class Appraiser:
                     grants,
                     terms.minimum,
                     self._fleet.census,
-                    nodes,
+                    plain[1].nodes,
                     self._calibration,
+                    plain,
                 )
             yield Case(index, *priced[terms])
 

@@ -10,7 +10,7 @@ from watchbudget.policy.context import Context
 from watchbudget.policy.model import Action, Finding, Verdict
 from watchbudget.policy.rules import RULES, Rule
 
-__all__ = ["action_of", "findings_of", "verdict_of", "worst_first"]
+__all__ = ["action_of", "findings_of", "findings_on", "steps_of", "verdict_of", "worst_first"]
 
 _ORDER = {rule.id: position for position, rule in enumerate(RULES)}
 
@@ -32,8 +32,24 @@ def action_of(rule: Rule, budget: WatchBudget, namespace: str) -> Action:
     return action
 
 
+def steps_of(
+    budget: WatchBudget, namespace: str, rules: Sequence[Rule] = RULES
+) -> tuple[tuple[Rule, Action], ...]:
+    """The rules that are not off under this budget, and how far a finding of each goes there.
+
+    The same for all namespaces but kube-system.
+    """
+    steps = ((rule, action_of(rule, budget, namespace)) for rule in rules)
+    return tuple((rule, action) for rule, action in steps if action is not Action.OFF)
+
+
 def findings_of(context: Context, today: date, rules: Sequence[Rule] = RULES) -> tuple[Finding, ...]:
     """What the rules say of one DaemonSet under one budget; nothing where it watches nothing."""
+    return findings_on(context, today, steps_of(context.budget, context.daemon_set.namespace, rules))
+
+
+def findings_on(context: Context, today: date, steps: Iterable[tuple[Rule, Action]]) -> tuple[Finding, ...]:
+    """As `findings_of`, where `steps_of` the budget are known."""
     if not context.watched:
         return ()
     found = []
@@ -43,9 +59,8 @@ def findings_of(context: Context, today: date, rules: Sequence[Rule] = RULES) ->
         for each in context.budget.spec.exemptions
         if (each.namespace, each.name) == key and each.active(today)
     ]
-    for rule in rules:
-        action = action_of(rule, context.budget, context.daemon_set.namespace)
-        material = rule.check(context) if action is not Action.OFF else None
+    for rule, action in steps:
+        material = rule.check(context)
         if material is not None:
             found.append(
                 Finding(

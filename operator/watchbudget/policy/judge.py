@@ -22,9 +22,10 @@ from watchbudget.inventory.rbac import Binding
 from watchbudget.policy.appraisal import Appraisal, Appraiser, Case
 from watchbudget.policy.audit import audit_of
 from watchbudget.policy.context import Context
-from watchbudget.policy.findings import findings_of, verdict_of, worst_first
-from watchbudget.policy.model import Audit, Judgement
+from watchbudget.policy.findings import findings_on, steps_of, verdict_of, worst_first
+from watchbudget.policy.model import Action, Audit, Judgement
 from watchbudget.policy.nodes import Ledger, Share
+from watchbudget.policy.rules import Rule
 
 __all__ = ["Judge", "judge"]
 
@@ -108,6 +109,7 @@ class Judge:
         self.fleet = fleet
         self.budgets = tuple(budgets)
         self._today = today
+        self._known_steps: dict[tuple[int, bool], tuple[tuple[Rule, Action], ...]] = {}
         self._catalogue, self._calibration = catalogue, calibration
         if known is not None and known.appraiser.holds_for(fleet, self.budgets):
             self._known = known
@@ -189,7 +191,11 @@ class Judge:
         findings = [
             finding
             for case in appraisal.cases
-            for finding in findings_of(self._context(appraisal, case, ledgers[case.index]), self._today)
+            for finding in findings_on(
+                self._context(appraisal, case, ledgers[case.index]),
+                self._today,
+                self._steps(case.index, appraisal.daemon_set.namespace),
+            )
         ]
         return Judgement(
             daemon_set=appraisal.daemon_set,
@@ -215,6 +221,14 @@ class Judge:
             share = _share(appraisal, case.bill)
             replaced[case.index] = ledgers[case.index].replacing(daemon_set.key, share)
         return self.judgement(appraisal, replaced)
+
+    def _steps(self, index: int, namespace: str) -> tuple[tuple[Rule, Action], ...]:
+        """`steps_of` a budget, worked out once."""
+        key = index, namespace == "kube-system"
+        steps = self._known_steps.get(key)
+        if steps is None:
+            steps = self._known_steps[key] = steps_of(self.budgets[index], namespace)
+        return steps
 
     def _context(self, appraisal: Appraisal, case: Case, ledger: Ledger) -> Context:
         daemon_set = appraisal.daemon_set

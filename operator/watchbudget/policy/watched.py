@@ -40,10 +40,18 @@ def bill_under(
     census: Census,
     nodes: int,
     calibration: Calibration,
+    plain: tuple[tuple[Demand, ...], Bill] | None = None,
 ) -> tuple[tuple[Demand, ...], Bill]:
-    """The demands that count, and the bill in which they are the certain part."""
+    """The demands that count, and the bill in which they are the certain part.
+
+    `plain` are demands with the bill that `bill_of` makes of them; most budgets have no other to make.
+    """
     demands = tuple(demands)
     counted = tuple(demand for demand in demands if counts_as_watch(demand, grants, minimum))
+    if plain is not None and demands == plain[0]:
+        certain = tuple(demand for demand in demands if demand.watches is Watches.YES)
+        if counted == certain:
+            return counted, plain[1]
     bill = bill_of(
         demands, census, nodes, calibration, counts=lambda demand: counts_as_watch(demand, grants, minimum)
     )
