@@ -44,6 +44,7 @@ def test_what_grew_is_shown():
     assert steady_count(12_000, 10_000) == 12_000
     assert steady_count(0, 10_000) == 0
     assert steady(0, "100Mi") == "0"
+    assert steady(915, "910") == "910"  # 99 percent of it are more than 905
 
 
 def judged(cache: int, listed: int, action: str = "Deny") -> Judgement:

@@ -51,13 +51,18 @@ def _steady(show: Callable[[int], _T], number: int, before: _T | None) -> _T:
     shown = show(number)
     if before is None or shown == before:
         return shown
-    return before if any(show(number * percent // 100) == before for percent in _NEARBY) else shown
+    return before if any(show(_share(number, percent)) == before for percent in _NEARBY) else shown
+
+
+def _share(number: int, percent: int) -> int:
+    """So many percent, rounded towards the number: 99 percent of 915 are 905.85, and 906 is within one."""
+    return -(-number * percent // 100) if percent < 100 else number * percent // 100
 
 
 def _scaled(judgement: Judgement, percent: int) -> Judgement:
     bill = judgement.bill
     figures: dict[str, Any] = {
-        name: max(1, getattr(bill, name) * percent // 100) if getattr(bill, name) else 0
+        name: max(1, _share(getattr(bill, name), percent)) if getattr(bill, name) else 0
         for name in (
             "cache_per_pod",
             "cache_per_pod_up_to",
