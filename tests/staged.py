@@ -124,6 +124,7 @@ def paced_cluster(nodes: int, *options: str) -> Iterator[tuple[LocalCluster, Ope
         cluster.apply(ACCOUNTS)
         cluster.seed(namespaces=NAMESPACES)
         cluster.wait_for_census("namespaces", NAMESPACES)
+        cluster.wait_for_census("nodes", nodes)
         operator = OperatorProcess(cluster, *options, installed=True)
         install(cluster, operator.port)
         with operator:

@@ -170,6 +170,7 @@ def build(
         told(f"Seeding {namespaces:,} namespaces" + (", a network policy in each" if policies else ""))
         cluster.seed(namespaces=namespaces, network_policies_per_namespace=int(policies))
         cluster.wait_for_census("namespaces", namespaces)
+        cluster.wait_for_census("nodes", nodes)
         cluster.apply(SETUP)
         resources = ("namespaces", "networkpolicies") if policies else ("namespaces",)
         yield World(cluster, nodes, resources, start)

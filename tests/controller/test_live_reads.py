@@ -48,6 +48,7 @@ def lived(control_plane: None) -> Iterator[LocalCluster]:
         cluster.apply(ACCOUNTS)
         cluster.seed(namespaces=100, network_policies_per_namespace=1)
         cluster.wait_for_census("namespaces", 100)
+        cluster.wait_for_census("nodes", FEW)
         cluster.wait_for_census("networkpolicies", 100, group="networking.k8s.io")
         one = Replica(cluster, "--resync=20s", installed=True, name="one")
         install(cluster, one.port)
