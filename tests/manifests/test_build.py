@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,7 @@ def test_webhooks_fail_open_soon_and_get_their_ca_from_the_process(kubectl: Path
         "cap.daemonsets.watchbudget.io",
         "start.pods.watchbudget.io",
         "judge.daemonsets.watchbudget.io",
+        "judge-changes.daemonsets.watchbudget.io",
         "clusterrolebindings.watchbudget.io",
     ]
     for hook in hooks:
@@ -69,11 +71,16 @@ def test_webhooks_fail_open_soon_and_get_their_ca_from_the_process(kubectl: Path
 
 
 def test_what_is_capped_is_judged(kubectl: Path):
-    cap, _, judge, _ = webhooks(built(kubectl, "."))
-    (narrower,), (wider,) = cap["matchConditions"], judge["matchConditions"]
-    assert narrower["expression"].endswith(f" && ({wider['expression']})")
-    assert cap["rules"] == judge["rules"]
-    assert cap["namespaceSelector"] == judge["namespaceSelector"]
+    cap, _, judge, changes, _ = webhooks(built(kubectl, "."))
+    (narrower,), (wider,) = cap["matchConditions"], changes["matchConditions"]
+    assert "matchConditions" not in judge
+    assert narrower["expression"].endswith(f" && (request.operation == 'CREATE' || ({wider['expression']}))")
+    for each in (judge, changes):
+        assert each["namespaceSelector"] == cap["namespaceSelector"]
+        (asked,), (all_asked,) = each.pop("rules"), copy.deepcopy(cap["rules"])
+        assert asked.pop("operations") == ["CREATE" if each is judge else "UPDATE"]
+        assert all_asked.pop("operations") == ["CREATE", "UPDATE"]
+        assert asked == all_asked
 
 
 def test_the_process_knows_the_webhook_configurations(kubectl: Path):

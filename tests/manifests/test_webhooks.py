@@ -88,11 +88,12 @@ def developed(installed: LocalCluster, kubectl: Path) -> Iterator[LocalCluster]:
         cluster.apply(text.replace("127.0.0.1:9443", f"127.0.0.1:{listening.port}"))
         ca = base64.b64encode(listening.bundle.ca_certificates).decode()
         for resource in ("mutatingwebhookconfigurations", "validatingwebhookconfigurations"):
+            path = f"/apis/admissionregistration.k8s.io/v1/{resource}/{NAME}"
+            count = len(cluster.request("GET", path).json()["webhooks"])
             patch = [
                 {"op": "add", "path": f"/webhooks/{index}/clientConfig/caBundle", "value": ca}
-                for index in (0, 1)
+                for index in range(count)
             ]
-            path = f"/apis/admissionregistration.k8s.io/v1/{resource}/{NAME}"
             cluster.request("PATCH", path, patch, headers=JSON_PATCH)
         deadline = time.monotonic() + 30
         while {path for path, *_ in CALLED} != set(PATHS):
