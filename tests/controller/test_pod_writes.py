@@ -216,6 +216,27 @@ async def test_refusals_are_counted_and_told_once(caplog: pytest.LogCaptureFixtu
 
 
 @async_test
+async def test_a_rule_that_refuses_a_patch_is_no_change_of_the_pod(caplog: pytest.LogCaptureFixture):
+    """An admission policy answers 422, as a test in a patch does that does not hold."""
+    policy = Reply(422, {"message": "ValidatingAdmissionPolicy 'limits' denied request: no"})
+    async with setting(held_pod("a"), held_pod("b")) as its:
+        its.api.intervene = lambda method, _path, _body: policy if method == "PATCH" else None
+        for name in "ab":
+            assert its.writes.let_go(its.pod(name))
+            await its.writes.settled()
+            assert not its.writes.let_go(its.pod(name))  # not five times a second
+        assert its.writes.written.failed == 2
+        (told,) = caplog.records
+        assert "denied request" in told.getMessage()
+        its.now += 6
+        freed: list[str] = []
+        its.api.intervene = lambda *_: None
+        assert its.writes.let_go(its.pod("a"), lambda: freed.append("a"))
+        await its.writes.settled()
+        assert freed == ["a"]
+
+
+@async_test
 async def test_what_is_gone_is_no_failure(caplog: pytest.LogCaptureFixture):
     async with setting(held_pod("a")) as its:
         pod = its.pod("a")

@@ -89,7 +89,8 @@ def test_starts_are_counted_by_the_leader_alone(metrics: StartMetrics):
 
 def test_whoever_lets_pods_go_counts_them(metrics: StartMetrics):
     freed = (Freed("1", Why.NO_PROGRESS), Freed("2", Why.NO_PROGRESS), Freed("3", Why.NOT_GATED))
-    metrics.observe(Pass(let_go=freed), SILENT, leading=False)
+    for each in freed:
+        metrics.freed(each.why)
     found = shown(metrics)
     assert found["watchbudget_starts_let_go_total{reason=no_progress}"] == 2
     assert found["watchbudget_starts_let_go_total{reason=not_gated}"] == 1

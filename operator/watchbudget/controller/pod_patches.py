@@ -5,11 +5,14 @@ Each fails as a whole if the pod is not as it was seen.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+import jsonpatch
 
 from watchbudget.rollout.gate import GATE, LABEL, PERMITTED
 
-__all__ = ["free_patch", "release_patch"]
+__all__ = ["fits", "free_patch", "release_patch"]
 
 _LABEL = f"/metadata/labels/{LABEL.replace('~', '~0').replace('/', '~1')}"
 
@@ -33,6 +36,15 @@ def free_patch(uid: str, gate: int | None) -> list[dict[str, Any]]:
     """
     ungate = [_same(uid)] if gate is None else _ungate(uid, gate)
     return [*ungate, {"op": "remove", "path": _LABEL}]
+
+
+def fits(patch: Sequence[Mapping[str, Any]], raw: Mapping[str, Any]) -> bool:
+    """Whether a patch can be applied to the pod as it is now."""
+    try:
+        jsonpatch.apply_patch(raw, [dict(operation) for operation in patch])
+    except (jsonpatch.JsonPatchException, jsonpatch.JsonPointerException):
+        return False
+    return True
 
 
 def _same(uid: str) -> dict[str, Any]:

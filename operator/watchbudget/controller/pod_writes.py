@@ -13,7 +13,7 @@ from typing import Any
 
 from watchbudget.controller.fenced import Fence
 from watchbudget.controller.lease import NotLeading
-from watchbudget.controller.pod_patches import free_patch, release_patch
+from watchbudget.controller.pod_patches import fits, free_patch, release_patch
 from watchbudget.controller.pod_reading import Pod
 from watchbudget.controller.pods import Pods, pod_path
 from watchbudget.controller.wire import JSON, JSON_PATCH, Reply, Transport, WireError, explain
@@ -28,9 +28,13 @@ TIMEOUT = 5.0
 """Seconds for a write behind the fence, at most; the fence may ask for less. Others too."""
 
 NOT_AGAIN = 5.0
-"""Seconds for which a write that was done is not done again while the watch does not show it yet."""
+"""Seconds for which a write that was done is not done again while the watch does not show it yet, nor one
+that was refused for what it is."""
 
 log = logging.getLogger(__name__)
+
+_AS_BUSY = range(429, 600)
+"""Answers that say nothing of the write itself: it may be sent again soon."""
 
 _Send = Callable[[str, str, object, str], Awaitable[Reply]]
 
@@ -83,7 +87,7 @@ class PodWrites:
         self._done: dict[tuple[str, str], float] = {}
         # Those whom nobody leads must not queue behind writes of a leader that hang.
         self._fenced, self._free = asyncio.Semaphore(AT_ONCE), asyncio.Semaphore(AT_ONCE)
-        self._problem = ""
+        self._problem: object = None
 
     def release(self, pod: Pod) -> None:
         """Give a held pod its permit."""
@@ -96,10 +100,14 @@ class PodWrites:
         patch = free_patch(pod.start.uid, pod.gate)
         self._begin(pod.start.uid, "end", lambda: self._patch(pod, patch, self._behind_fence))
 
-    def let_go(self, pod: Pod) -> None:
-        """Let a held pod go without a permit; any replica may, so no fence is asked."""
+    def let_go(self, pod: Pod, done: Callable[[], None] = lambda: None) -> bool:
+        """Let a held pod go without a permit; any replica may, so no fence is asked.
+
+        Returns:
+            Whether that was begun just now; `done` is called if it is done.
+        """
         patch = free_patch(pod.start.uid, pod.gate)
-        self._begin(pod.start.uid, "let go", lambda: self._patch(pod, patch, self._unfenced))
+        return self._begin(pod.start.uid, "let go", lambda: self._patch(pod, patch, self._unfenced), done)
 
     def delete(self, namespace: str, name: str, uid: str, done: Callable[[], None] = lambda: None) -> None:
         """Delete an old pod, no other that may have its name by then; `done` is called if that was taken."""
@@ -125,12 +133,13 @@ class PodWrites:
         what: str,
         write: Callable[[], Awaitable[Reply]],
         done: Callable[[], None] = lambda: None,
-    ) -> None:
+    ) -> bool:
         now = self._clock()
         if uid in self._under_way or now < self._done.get((uid, what), now):
-            return
+            return False
         self._done = {each: until for each, until in self._done.items() if until > now}
         self._under_way[uid] = asyncio.create_task(self._carry_out(uid, what, write, done))
+        return True
 
     async def _carry_out(
         self, uid: str, what: str, write: Callable[[], Awaitable[Reply]], done: Callable[[], None]
@@ -141,7 +150,7 @@ class PodWrites:
             return  # whoever leads now sees the same pods
         except WireError as error:
             self.written.timeouts += 1
-            self._failed(what, str(error))
+            self._failed(what, str(error), str(error))
         except Exception:  # a fault of ours: the pod is seen again at the next pass
             self.written.failed += 1
             log.exception("%s of the pod %s failed", what, uid)
@@ -149,18 +158,24 @@ class PodWrites:
             if reply.status in {200, 202}:
                 self.written.done += 1
                 self._done[uid, what] = self._clock() + NOT_AGAIN
-                self._problem = ""
+                self._problem = None
                 done()
             elif reply.status == 429:
                 self.written.refused += 1
-                self._failed(what, "refused by priority and fairness (HTTP 429)")
-            elif reply.status not in {404, 409, 422}:  # gone, or no longer as it was seen
-                self._failed(what, explain(what, uid, reply))
+                self._failed(what, "refused by priority and fairness (HTTP 429)", 429)
+            elif reply.status not in {404, 409}:  # gone, or no longer as it was seen
+                if reply.status not in _AS_BUSY:
+                    self._done[uid, what] = self._clock() + NOT_AGAIN
+                self._failed(what, explain(what, uid, reply), reply.status)
         finally:
             self._under_way.pop(uid, None)
 
     async def _patch(self, pod: Pod, patch: list[dict[str, Any]], send: _Send) -> Reply:
-        """Patch a pod. What it is afterwards is taken from the answer, or asked where that is in doubt."""
+        """Patch a pod. What it is afterwards is taken from the answer, or asked where that is in doubt.
+
+        HTTP 422 says either that the pod is no longer as it was seen, which is answered by 409 here, or that
+        somebody's rules refuse the patch: an admission policy answers so, too.
+        """
         path = pod_path(pod.start.namespace, pod.start.name)
         try:
             reply = await send("PATCH", path, patch, JSON_PATCH)
@@ -169,18 +184,20 @@ class PodWrites:
             raise
         if reply.status == 200 and LABEL in (_labels(reply.body) or ()):
             self._pods.put(reply.body)
-        elif reply.status == 422:
-            await self._look(path)
+        elif reply.status == 422 and not fits(patch, await self._look(path)):
+            return Reply(409, reply.body)
         return reply
 
-    async def _look(self, path: str) -> None:
-        """It may have a permit although nobody answered so, or be another than was seen."""
+    async def _look(self, path: str) -> Mapping[str, Any]:
+        """It may have a permit although nobody answered so, or be another than was seen; empty: unknown."""
         try:
             reply = await self._transport.request("GET", path, timeout=TIMEOUT)
         except WireError:
-            return  # the watch tells
-        if reply.status == 200:
-            self._pods.put(reply.body)
+            return {}  # the watch tells
+        if reply.status != 200:
+            return {}
+        self._pods.put(reply.body)
+        return reply.body
 
     async def _behind_fence(self, method: str, path: str, body: object, content_type: str) -> Reply:
         async with self._fenced:
@@ -196,10 +213,10 @@ class PodWrites:
                 method, path, body, content_type=content_type, timeout=TIMEOUT
             )
 
-    def _failed(self, what: str, problem: str) -> None:
+    def _failed(self, what: str, told: str, problem: object) -> None:
         self.written.failed += 1
         if problem != self._problem:  # once, not for every pod of an outage
-            log.warning("A pod could not be changed (%s): %s", what, problem)
+            log.warning("A pod could not be changed (%s): %s", what, told)
         self._problem = problem
 
 

@@ -27,7 +27,7 @@ from watchbudget.controller.status import Staging
 from watchbudget.controller.waving import Waving, without_reserved
 from watchbudget.controller.wire import Transport
 from watchbudget.rollout.letgo import PER_SECOND
-from watchbudget.rollout.model import Ceiling, Key, Pass, Phase, Signals, Terms
+from watchbudget.rollout.model import Ceiling, Key, Pass, Phase, Signals, Terms, Why
 from watchbudget.rollout.pacer import Pacer
 
 __all__ = ["Leadership", "Rollouts"]
@@ -212,14 +212,19 @@ class Rollouts:
             for uid in result.end:
                 if uid in pods:  # not one that is reserved for a pod yet to be born
                     self.writes.end(pods[uid])
-        for freed in result.let_go:
-            self.writes.let_go(pods[freed.uid])
-        if result.let_go:
+        begun = [
+            freed for freed in result.let_go if self.writes.let_go(pods[freed.uid], self._counted(freed.why))
+        ]
+        if begun:
             log.warning(
                 "Held pods are let go without a permit: %d, the first because %s",
-                len(result.let_go),
-                result.let_go[0].why.value,
+                len(begun),
+                begun[0].why.value,
             )
+
+    def _counted(self, why: Why) -> Callable[[], None]:
+        metrics = self._metrics
+        return (lambda: metrics.freed(why)) if metrics is not None else (lambda: None)
 
     def _follow(self, result: Pass, terms: Mapping[Key, Terms], *, leading: bool) -> None:
         """Look more closely at what rolls, and probe more often while it does; a standby has no need to."""

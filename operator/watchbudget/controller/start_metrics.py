@@ -108,6 +108,7 @@ class StartMetrics(Collector):
             result: what it came to.
             signals: what it was given.
             leading: whether this replica gave permits in it. Starts are counted by the leader alone.
+                What is let go is counted by `freed`.
         """
         if signals.latency is not None:
             self.probe_seconds.observe(signals.latency)
@@ -116,14 +117,16 @@ class StartMetrics(Collector):
         if leading:
             for news in result.news:
                 self.ended.labels(OUTCOMES[news.outcome]).inc()
-        for freed in result.let_go:
-            self.let_go.labels(REASONS[freed.why]).inc()
         self._shown = _Shown(
             budgets={name: result.budgets[name] for name in sorted(result.budgets)[: self._most]},
             limit=result.limit if leading else None,
             in_flight=result.in_flight,
             paused=Tally(pause.reason for pause in result.pauses.values()) if leading else None,
         )
+
+    def freed(self, why: Why) -> None:
+        """A pod was let go without a permit."""
+        self.let_go.labels(REASONS[why]).inc()
 
     def count(self, writes: Writes) -> None:
         """Show these from now on."""
