@@ -52,19 +52,26 @@ class Cluster:
         ceilings: Mapping[str, Ceiling] | None = None,
         max_starts: int = 1000,
         leading: bool = True,
+        led: bool = True,
     ) -> None:
         self.pacer = Pacer(max_starts)
         self.starts = {start.uid: start for start in starts}
         self.terms = dict(terms if terms is not None else {AGENT: Terms(("default",))})
         self.ceilings = dict(ceilings if ceilings is not None else {"default": Ceiling()})
-        self.leading = leading
+        self.leading, self.led = leading, led
         self.released: list[str] = []
         self.freed: list[str] = []
 
     def turn(self, now: float, signals: Signals = CALM, *, obey: bool = True) -> Pass:
         """One pass."""
         answer = self.pacer.turn(
-            now, list(self.starts.values()), self.terms, self.ceilings, signals, leading=self.leading
+            now,
+            list(self.starts.values()),
+            self.terms,
+            self.ceilings,
+            signals,
+            leading=self.leading,
+            led=self.led,
         )
         if obey:
             for uid in answer.release:

@@ -43,6 +43,7 @@ def probe_of(answer: Reply | WireError) -> ApiProbe:
     [
         (Reply(200, {}), Signals(latency=0.25)),
         (Reply(404, {}), Signals(latency=0.25)),  # no Lease yet: an answer from etcd all the same
+        (Reply(403, {}), Signals()),  # nothing was asked of etcd
         (Reply(429, {}), Signals(refused=1)),
         (Reply(504, {}), Signals(timeouts=1)),
         (WireError("no answer"), Signals(timeouts=1)),

@@ -43,6 +43,9 @@ class Lead:
     def leading(self) -> bool:
         return self.leads
 
+    def somebody_leads(self) -> bool:
+        return self.leads
+
     def fence(self) -> None:
         if not self.leads:
             raise NotLeading("somebody else does")
@@ -327,11 +330,33 @@ async def test_a_fault_of_ours_strands_nobody(monkeypatch: pytest.MonkeyPatch):
         await its.rollouts.writes.settled()
         assert len(its.with_label("held")) == 7
         its.now += 2
-        for held in (2, 0):
+        for seconds, held in ((0, 2), (0.5, 2), (0.6, 0)):
+            its.now += seconds
             its.rollouts._pass_or_break()
             await its.rollouts.writes.settled()
             await settle()
             assert len(its.with_label("held")) == held
+
+
+@async_test
+async def test_a_fault_of_ours_frees_nobody_who_is_held_on_purpose(monkeypatch: pytest.MonkeyPatch):
+    async with watching(Setting("a")) as its:
+        its.rollouts.carry(Plan(PLAN.terms, {"budget": Ceiling(paused="exam week")}))
+
+        def fail() -> None:
+            raise RuntimeError("a fault")
+
+        monkeypatch.setattr(its.rollouts, "turn", fail)
+        its.rollouts._pass_or_break()
+        its.now += 301
+        its.rollouts._pass_or_break()
+        await its.rollouts.writes.settled()
+        assert len(its.with_label("held")) == 1
+        its.rollouts.carry(PLAN)
+        its.rollouts._pass_or_break()
+        await its.rollouts.writes.settled()
+        await settle()
+        assert not its.with_label("held")
 
 
 @async_test

@@ -290,6 +290,19 @@ class TestPauses:
         cluster.pacer = Pacer()
         assert cluster.turns(6, 9).pauses == {}
 
+    def test_where_nobody_leads_failures_hold_nobody(self):
+        """A standby knows little of them, and nobody shows such a pause or could end it."""
+        cluster = Cluster(
+            [*pods(20), *(pod(f"f{n}", Phase.FAILED, restarts=1) for n in range(3))], leading=False
+        )
+        cluster.turns(0, 2 * HOLD, step=1)
+        assert cluster.freed == []  # another leads: it is paused, and says so
+        cluster.led = False
+        cluster.turns(2 * HOLD, 3 * HOLD - 2, step=1)
+        assert cluster.freed == []
+        assert cluster.turn(3 * HOLD + 1).pauses == {}
+        assert cluster.freed
+
     @pytest.mark.parametrize("of_budget", [True, False])
     def test_on_purpose(self, of_budget):
         cluster = Cluster(pods(9))

@@ -86,8 +86,11 @@ async def _is_failing(cluster: Cluster, key: Key) -> bool:
     for _, raw in await _budgets(cluster):
         status = read_status(raw.get("status"))
         rollouts: tuple[RolloutStatus, ...] = status.rollouts if status else ()
-        if any((its.namespace, its.name) == key and its.paused_reason in FAILING for its in rollouts):
-            return True
+        for its in rollouts:
+            # People's word hides why it would pause by itself; failures of a while ago tell.
+            failing = its.paused_reason in FAILING or (its.paused_reason == "Paused" and its.failed)
+            if (its.namespace, its.name) == key and failing:
+                return True
     return False
 
 

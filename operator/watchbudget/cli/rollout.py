@@ -5,14 +5,20 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 import click
 from rich.live import Live
 
 from watchbudget.cli.console import EXIT_CLEAN, EXIT_FAILED, FailedError, err, out, progress
 from watchbudget.cli.reach import Cluster, Target, cluster_options, name_options, run_in, the_key
-from watchbudget.inventory.errors import ClusterError
+from watchbudget.inventory.errors import ClusterError, NotFound
+
+if TYPE_CHECKING:
+    from watchbudget.cli.starts import State
+    from watchbudget.rollout.model import Key
 
 __all__ = ["command"]
 
@@ -67,7 +73,7 @@ def status(
     watchbudget rollout status
     watchbudget rollout status ds/vector -n logging --watch
     """  # noqa: D301
-    from watchbudget.cli.starts import State, read_state  # noqa: PLC0415 - loads the Kubernetes client
+    from watchbudget.cli.starts import read_state  # noqa: PLC0415 - loads the Kubernetes client
     from watchbudget.cli.starts_view import state_json, state_view  # noqa: PLC0415
 
     key = the_key(daemon_set, namespace)
@@ -82,22 +88,7 @@ def status(
             out().print(state_view(state))
 
     async def follow(cluster: Cluster) -> None:
-        console, before = out(), None
-        state = await once(cluster)
-        with Live(console=console, auto_refresh=False) as screen:
-            while True:
-                if console.is_terminal and output == "table":
-                    screen.update(state_view(state), refresh=True)
-                elif state != before:
-                    shown(state)
-                if key is not None and state.rows[0].done:
-                    return
-                before = state
-                await asyncio.sleep(REFRESH_SECONDS)
-                try:
-                    state = await once(cluster)
-                except ClusterError as error:  # the API server may be what is slow
-                    err().print(f"{error}; trying on", markup=False)
+        await _follow(lambda: once(cluster), shown, table=output == "table", key=key)
 
     if watch:
         with suppress(KeyboardInterrupt):  # how it is ended
@@ -107,6 +98,33 @@ def status(
 
 
 _budget_option = click.option("--budget", metavar="NAME", help="All that this WatchBudget governs.")
+
+
+async def _follow(
+    read: Callable[[], Awaitable[State]], shown: Callable[[State], None], *, table: bool, key: Key | None
+) -> None:
+    """Show every change until the DaemonSet asked about is done, or gone."""
+    from watchbudget.cli.starts_view import state_view  # noqa: PLC0415 - loads the Kubernetes client
+
+    console, before = out(), None
+    state = await read()
+    with Live(console=console, auto_refresh=False) as screen:
+        while True:
+            if console.is_terminal and table:
+                screen.update(state_view(state), refresh=True)
+            elif state != before:
+                shown(state)
+            if key is not None and state.rows[0].done:
+                return
+            before = state
+            await asyncio.sleep(REFRESH_SECONDS)
+            try:
+                state = await read()
+            except NotFound as error:
+                err().print(f"{error}: it was deleted", markup=False)
+                return
+            except ClusterError as error:  # the API server may be what is slow
+                err().print(f"{error}; trying on", markup=False)
 
 
 @command.command("pause")

@@ -100,9 +100,8 @@ class ApiProbe:
             self._refused += 1
         elif reply.status >= 500:  # it could not answer: etcd is away, or the server ends
             self._timeouts += 1
-        else:
+        elif reply.status in {200, 404}:  # 404: there is no Lease yet. Others are not asked of etcd
             self._latency = self._clock() - began
-        # 404 is an answer: there is no Lease yet.
         self._note("" if reply.status in {200, 404} else explain("GET", self._path, reply))
 
     def signals(self) -> Signals:

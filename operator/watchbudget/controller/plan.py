@@ -47,7 +47,8 @@ def plan_of(appraisals: Iterable[Appraisal], budgets: Sequence[WatchBudget]) -> 
         item = appraisal.daemon_set
         waves = _wants_waves(item)
         terms[item.key] = replace(terms_of(appraisal, budgets), waves=waves)
-        cap = tightest(caps_of(appraisal, budgets)) if waves else None
+        # What no budget gates (any more) is not held: its waves would outrun the permits.
+        cap = tightest(caps_of(appraisal, budgets)) if waves and terms[item.key].budgets else None
         if cap is not None:
             caps[item.key] = cap.starts
     said = ((budget.name, _paused(budget)) for budget in budgets)

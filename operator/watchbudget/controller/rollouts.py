@@ -26,9 +26,10 @@ from watchbudget.controller.start_news import StartNews
 from watchbudget.controller.status import Staging
 from watchbudget.controller.waving import Waving, without_reserved
 from watchbudget.controller.wire import Transport
-from watchbudget.rollout.letgo import PER_SECOND
-from watchbudget.rollout.model import Ceiling, Key, Pass, Phase, Signals, Terms, Why
+from watchbudget.rollout.letgo import LetGo
+from watchbudget.rollout.model import Ceiling, Key, Pass, Signals, Terms, Why
 from watchbudget.rollout.pacer import Pacer
+from watchbudget.rollout.seen import Seen
 
 __all__ = ["Leadership", "Rollouts"]
 
@@ -58,6 +59,9 @@ class Leadership(Fence, Protocol):
 
     def leading(self) -> bool:
         """Whether this replica may write now."""
+
+    def somebody_leads(self) -> bool:
+        """Whether this replica or another may."""
 
 
 class Rollouts:
@@ -110,6 +114,7 @@ class Rollouts:
         self._wake = asyncio.Event()
         self._last_pass: float | None = None
         self._broken_since: float | None = None
+        self._without_pacer = LetGo()
         self._taken_over = False
         self._taking_over: asyncio.Task[None] | None = None
         self._reported: Mapping[str, Staging] = {}
@@ -192,7 +197,8 @@ class Rollouts:
             starts = self._waving.starts(now, rolls, pods, plan, stopped)
         heard, (refused, timeouts) = self._probe.signals(), self.writes.written.take()
         signals = Signals(heard.latency, heard.refused + refused, heard.timeouts + timeouts)
-        result = self._pacer.turn(now, starts, terms, plan.ceilings, signals, leading=leading)
+        led = leading or self._leadership.somebody_leads()
+        result = self._pacer.turn(now, starts, terms, plan.ceilings, signals, leading=leading, led=led)
         if leading:
             self._waving.delete(now, result, plan)
             result = without_reserved(result)
@@ -294,12 +300,17 @@ class Rollouts:
         return Waving(self.writes, deleted, self._clock)
 
     def _let_go_without_pacer(self) -> None:
-        """Never strand, not even by a fault of ours in the pacer: after a while the oldest go."""
-        now = self._clock()
+        """Never strand, not even by a fault of ours in the pacer: after the longest `maxHold` they go."""
+        now, plan = self._clock(), self._plan
         if self._broken_since is None:
-            self._broken_since = now
-        if now - self._broken_since < Ceiling().max_hold:
+            self._broken_since, self._without_pacer = now, LetGo()
+        if now - self._broken_since < max(each.max_hold for each in (*plan.ceilings.values(), Ceiling())):
             return
-        held = [pod for pod in self.pods.all() if pod.start.phase is Phase.HELD]
-        for pod in sorted(held, key=lambda pod: pod.start.held_since)[:PER_SECOND]:
-            self.writes.let_go(pod)
+        pods = {pod.start.uid: pod for pod in self.pods.all()}
+        seen = Seen.of((pod.start for pod in pods.values()), plan.terms, plan.ceilings)
+        self._without_pacer.see(now, seen.held.keys(), seen.permitted.keys())
+        due = [
+            (start, Why.NO_PROGRESS) for start in seen.held.values() if seen.order(start.daemon_set) is None
+        ]
+        for freed in self._without_pacer.choose(now, due):
+            self.writes.let_go(pods[freed.uid], self._counted(freed.why))

@@ -77,6 +77,7 @@ class Pacer:
         signals: Signals,
         *,
         leading: bool = True,
+        led: bool = True,
     ) -> Pass:
         """One pass: take in what is seen, decide.
 
@@ -92,8 +93,9 @@ class Pacer:
             signals: what the API server has shown since the last pass.
             leading: whether the caller holds the Lease. Otherwise it watches, ready to take over, and only
                 lets go what nobody else does.
+            led: whether anybody holds it. Otherwise starts that fail pause nothing.
         """
-        seen = Seen.of(starts, terms, ceilings)
+        seen = Seen.of(starts, terms, ceilings, led=leading or led)
         ledger = self._books.read(now, seen.permitted.values(), seen.rules, ceilings)
         self._learn(now, ledger)
         limit = self._limit.update(

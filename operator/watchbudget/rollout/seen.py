@@ -24,6 +24,7 @@ class Seen:
         rules: of every DaemonSet that has starts or is rolled in waves.
         terms: as given.
         ceilings: as given.
+        led: whether anybody leads, who shows in status why something is paused.
     """
 
     held: Mapping[str, Start]
@@ -32,9 +33,17 @@ class Seen:
     rules: Mapping[Key, Rules]
     terms: Mapping[Key, Terms]
     ceilings: Mapping[str, Ceiling]
+    led: bool = True
 
     @classmethod
-    def of(cls, starts: Iterable[Start], terms: Mapping[Key, Terms], ceilings: Mapping[str, Ceiling]) -> Seen:
+    def of(
+        cls,
+        starts: Iterable[Start],
+        terms: Mapping[Key, Terms],
+        ceilings: Mapping[str, Ceiling],
+        *,
+        led: bool = True,
+    ) -> Seen:
         """Sort what was given."""
         held: dict[str, Start] = {}
         permitted: dict[str, Start] = {}
@@ -49,7 +58,7 @@ class Seen:
             waiting, (key for key, its in terms.items() if its.waves)
         )
         rules = {key: Rules.of(terms.get(key), ceilings) for key in keys}
-        return cls(held, permitted, dict(waiting), rules, terms, ceilings)
+        return cls(held, permitted, dict(waiting), rules, terms, ceilings, led)
 
     def order(self, key: Key) -> Pause | None:
         """Why people do not want a DaemonSet's starts to go on."""
@@ -64,9 +73,12 @@ class Seen:
         return None
 
     def pause(self, key: Key, revision: str, ledger: Ledger, health: Health) -> Pause | None:
-        """Why nothing more of a DaemonSet's revision is started; None if it goes on."""
+        """Why nothing more of a DaemonSet's revision is started; None if it goes on.
+
+        Where nobody leads, only people's word counts: nobody would show any other pause, nor end it.
+        """
         its, rules = self.terms.get(key), self.rules.get(key)
-        if (order := self.order(key)) is not None or its is None or rules is None:
+        if (order := self.order(key)) is not None or its is None or rules is None or not self.led:
             return order
         if its.forgiven is not None and its.forgiven == revision:
             return None
