@@ -200,6 +200,21 @@ async def test_webhooks_in_another_order_meanwhile_do_not_mix():
 
 
 @async_test
+async def test_a_rule_that_refuses_the_ca_bundle_is_named():
+    server = Server()
+    server.put(WEBHOOKS, configuration("a"))
+
+    class Ruled:
+        async def request(self, method: str, path: str, *args: Any, **options: Any) -> Reply:  # noqa: ANN401
+            if method == "PATCH":
+                return Reply(422, {"message": "ValidatingAdmissionPolicy 'limits' denied request"})
+            return await server.request(method, path, *args, **options)
+
+    with pytest.raises(WireError, match="not accepted: PATCH"):
+        await publish(Ruled(), [VALIDATING], b"ca", lambda: True)  # type: ignore[arg-type]
+
+
+@async_test
 async def test_configurations_that_are_not_there_are_named():
     server = Server()
     server.put(WEBHOOKS, {"metadata": {"name": "watchbudget"}})  # one without webhooks is no fault

@@ -49,6 +49,15 @@ def test_findings_below_annotate_violate_nothing():
     assert (annotated.violating, annotated.audited, annotated.warned) == (1, 0, 0)
 
 
+def test_violators_are_named_with_what_counts():
+    rules = [{"name": "unselective-watch", "action": "Audit"}]
+    found = standing(declared(), of=budget(enforcement={"action": "Warn", "rules": rules}))
+    (violator,), (worst,) = found.violators, found.worst
+    assert "unselective-watch" in worst.findings
+    assert violator.findings
+    assert set(violator.findings) == set(worst.findings) - {"unselective-watch"}
+
+
 def test_each_budget_judges_by_itself():
     mild, strict = budget("mild", enforcement={"action": "Warn"}), budget("strict")
     found = audit(fleet(declared()), mild, strict).standings

@@ -181,7 +181,8 @@ async def publish(
             if reply.status not in {404, 409, 422}:  # 422: a test of the patch failed
                 raise WireError(explain("PATCH", path, reply))
         else:
-            raise WireError(f"{path} kept changing while its CA bundle was being written")
+            # It keeps changing, or a rule refuses: an admission policy answers 422 as well.
+            raise WireError(f"the CA bundle was not accepted: {explain('PATCH', path, reply)}")
     return missing
 
 

@@ -75,7 +75,7 @@ async def keep_from_files(folder: Path, load: Load) -> None:
     """Hand over `tls.crt` and `tls.key` of a folder whenever they change, until cancelled.
 
     They are read as one: a volume of a Secret is exchanged as a whole, by a link. What does not belong
-    together is not served, and is read again.
+    together is not served; what was served before is, until they change again.
     """
     served: Sequence[bytes] = ()
     problem = ""

@@ -112,7 +112,7 @@ def _standing(budget: str, entries: Sequence[_Entry], ledger: Ledger) -> Standin
         findings=dict(sorted(rules.items())),
         over=dict(sorted(over.items())),
         worst=tuple(map(_ranked, _first(watching, MAX_WORST))),
-        violators=tuple(map(_ranked, _violators(violating))),
+        violators=tuple(_ranked(entry, Action.ANNOTATE) for entry in _violators(violating)),
     )
 
 
@@ -156,7 +156,8 @@ def _dearest_first(entry: _Entry) -> tuple[object, ...]:
     )
 
 
-def _ranked(entry: _Entry) -> Ranked:
+def _ranked(entry: _Entry, least: Action = Action.AUDIT) -> Ranked:
+    """An entry as it is shown, with the rules of its unexempted findings from this action on."""
     appraisal, case, findings = entry
     return Ranked(
         namespace=appraisal.daemon_set.namespace,
@@ -166,5 +167,7 @@ def _ranked(entry: _Entry) -> Ranked:
         nodes=case.bill.nodes,
         cache_per_pod=case.bill.cache_per_pod,
         cache_total=case.bill.cache_total,
-        findings=tuple(sorted(each.rule for each in findings if each.exempted is None)),
+        findings=tuple(
+            sorted(each.rule for each in findings if each.exempted is None and not each.action < least)
+        ),
     )
