@@ -15,6 +15,7 @@ from watchbudget.controller.admission import Snapshot
 from watchbudget.controller.reading import Around, Reader, Thing
 from watchbudget.controller.reviews import Reviews
 from watchbudget.controller.store import Key, Store, View
+from watchbudget.controller.trouble import Trouble
 from watchbudget.cost.calibration import Calibration, load_calibration
 from watchbudget.demand.catalogue import Catalogue, load_catalogue
 from watchbudget.inventory.errors import ClusterError
@@ -103,6 +104,7 @@ class Judging:
         self._news, self._urgent = asyncio.Event(), asyncio.Event()
         self._bench: Judge | None = None
         self._unbound = _Unbound()
+        self._unread, self._unasked = Trouble(log), Trouble(log)
 
     def changed(self) -> None:
         """Ask for a judgement; from any thread."""
@@ -141,8 +143,9 @@ class Judging:
             if self._reader.lacks_census(view):
                 await self._reader.read_census(api, view)
             await self._reader.complete(api, view)
+            self._unread.over()
         except ClusterError as error:
-            log.warning("Judged by what was known before: %s", error)
+            self._unread.tell("Judged by what was known before", error)
         view = self._store.view()  # reading took a while, and roles may have come meanwhile
         fleet, known = self._reader.fleet(view), self._reader.known()
         audit, snapshot = await asyncio.to_thread(self._decide, view, fleet)
@@ -181,8 +184,9 @@ class Judging:
         try:
             while self._reviews.missing and not self._news.is_set():
                 changed |= await self._reviews.ask(api)
+            self._unasked.over()
         except ClusterError as error:
-            log.warning("Access reviews go on later: %s", error)
+            self._unasked.tell("Access reviews go on later", error)
         if changed:
             self._news.set()
 

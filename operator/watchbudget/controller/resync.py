@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from watchbudget.controller.reading import relist
 from watchbudget.controller.store import Kind, Store
+from watchbudget.controller.trouble import Trouble
 from watchbudget.inventory.errors import ClusterError, NotFound
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ class Resync:
         self._listed = self._not_before = float("-inf")
         self._defined = True
         self._heeded = self._checked = 0
+        self._trouble = Trouble(log)
 
     async def fill(self) -> None:
         """The first list of everything.
@@ -101,8 +103,9 @@ class Resync:
                 self._heeded = gaps
             if not self._defined:
                 await self._look_for_the_type(watching)
+            self._trouble.over()
         except ClusterError as error:
-            log.warning("The full list failed: %s", error)
+            self._trouble.tell("The full list failed", error)
             self._not_before = self._clock() + PAUSE
         if watching.restarts != self._checked and watching.age > SETTLED:
             self._checked = watching.restarts

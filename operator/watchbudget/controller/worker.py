@@ -30,6 +30,7 @@ from watchbudget.controller.secret_store import SecretStore
 from watchbudget.controller.start_news import StartNews
 from watchbudget.controller.store import Key, Store
 from watchbudget.controller.tls import service_hosts
+from watchbudget.controller.trouble import Trouble
 from watchbudget.controller.watching import Watching
 from watchbudget.inventory.cluster import OLDEST_SUPPORTED, server_version
 from watchbudget.inventory.connection import open_client
@@ -254,26 +255,28 @@ class Worker:
 
     async def _fill(self, resync: Resync, open_api: Callable[[], Api], reader: Reader) -> None:
         """The first full list and count: before them there is nothing to judge by."""
-        pause = 1.0
+        pause, trouble = 1.0, Trouble(log)
         while True:
             try:
                 await resync.fill()
                 await reader.read_census(open_api(), self.store.view())
             except ClusterError as error:
-                log.warning("The cluster cannot be read yet: %s", error)
+                trouble.tell("The cluster cannot be read yet", error)
                 await asyncio.sleep(pause)
                 pause = min(LONGEST_PAUSE, pause * 2)
             else:
                 return
 
     async def _count(self, open_api: Callable[[], Api], reader: Reader, judging: Judging) -> None:
+        trouble = Trouble(log)
         while True:
             await asyncio.sleep(CENSUS_SECONDS)
             before = reader.census
             try:
                 await reader.read_census(open_api(), self.store.view())
+                trouble.over()
             except ClusterError as error:
-                log.warning("The census is as old as it was: %s", error)
+                trouble.tell("The census is as old as it was", error)
             if reader.census is not before:
                 judging.changed()
 
@@ -341,13 +344,13 @@ class Worker:
 
 async def _refuse_old_servers(open_api: Callable[[], Api]) -> None:
     """Wait for the server, and refuse what is older than we can rely on."""
-    pause = 1.0
+    pause, trouble = 1.0, Trouble(log)
     while True:
         problems: list[Problem] = []
         try:
             version = await server_version(open_api(), problems)
         except ClusterError as error:
-            log.warning("%s", error)
+            trouble.tell("The server cannot be asked for its version yet", error)
             await asyncio.sleep(pause)
             pause = min(LONGEST_PAUSE, pause * 2)
             continue
