@@ -181,7 +181,7 @@ def test_without_a_leader_the_oldest_are_let_go_slowly_and_no_others_are_held(st
     let_go = sorted(story.patched[0] for story in stories)[1:]
     # Five a second: the last of nineteen goes three seconds after the first, or later.
     assert let_go[-1] - let_go[0] > 2.5
-    assert all(pod["status"]["phase"] == "Running" for pod in staged.pods("agent"))
+    eventually(lambda: len(running_pods(staged, "agent")) == NODES, "all run")
     starts_ungated(staged, "other")
 
 
