@@ -1,8 +1,9 @@
 """What breaks under the operator on the real API server: it answers or fails open, writes nothing false,
 and settles by itself.
 
-The state of the cluster is the same all the time, a DaemonSet that violates a budget, so that whatever else
-is written of it is false.
+The state of the cluster is the same all the time, so that whatever else is written of it is false: a
+DaemonSet violates a budget; by another budget one is exempted for two more days, and one was until two
+days ago.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import base64
 import datetime as dt
 import json
+import random
 import sys
 import time
 from collections.abc import Iterator
@@ -36,10 +38,12 @@ from watchbudget.controller.tls import service_hosts
 from watchbudget.localcluster import LocalCluster
 from watchbudget.localcluster.operator_process import install
 
-STRICT = {"enforcement": {"action": "Deny"}}
+DENY = {"enforcement": {"action": "Deny"}}
+STRICT = DENY | {"daemonSetSelector": {"matchExpressions": [{"key": "dated", "operator": "DoesNotExist"}]}}
+DAY = 86400
 MERGE_PATCH = {"Content-Type": "application/merge-patch+json"}
 WRONG_CLOCK = Path(__file__).parents[1] / "wrong_clock.py"
-VIOLATING = "/apis/apps/v1/namespaces/default/daemonsets/violating"
+DAEMON_SETS = "/apis/apps/v1/namespaces/default/daemonsets"
 
 
 @pytest.fixture(scope="module")
@@ -65,8 +69,10 @@ def clock(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def running(cluster: LocalCluster, proxy: ApiProxy, clock: Path) -> Iterator[Replica]:
     wrapper = (sys.executable, str(WRONG_CLOCK), str(clock))
     with Replica(cluster, proxy=proxy, wrapper=wrapper) as replica:
-        cluster.request("POST", VIOLATING.rpartition("/")[0], agent("violating"))
-        put_budget(cluster, "strict", **STRICT)
+        for each in (agent("violating"), dated("exempted"), dated("expired")):
+            cluster.request("POST", DAEMON_SETS, each)
+        for name, spec in budgets().items():
+            put_budget(cluster, name, **spec)
         yield replica
 
 
@@ -86,43 +92,76 @@ def operator(running: Replica, cluster: LocalCluster) -> Iterator[Replica]:
         raise
 
 
+def budgets() -> dict[str, dict[str, Any]]:
+    """By name. What is exempted by the second is so for no shorter than a clock may be wrong by hours."""
+    today = moment().date()
+    soon, ago = (str(today + dt.timedelta(days)) for days in (2, -2))
+    exemptions = [
+        {"namespace": "default", "name": name, "rules": ["*"], "reason": "known", "until": until}
+        for name, until in (("exempted", soon), ("soon", soon), ("expired", ago), ("late", ago))
+    ]
+    return {
+        "strict": STRICT,
+        "dated": DENY | {"daemonSetSelector": {"matchLabels": {"dated": "yes"}}, "exemptions": exemptions},
+    }
+
+
+def dated(name: str) -> dict[str, Any]:
+    """An agent that the second budget governs."""
+    item = agent(name)
+    item["metadata"]["labels"] = {"dated": "yes"}
+    return item
+
+
 def settled(cluster: LocalCluster, operator: Replica) -> bool:
     """It leads, the status is right, and the API server's calls are answered."""
     return (
         operator.probe("/readyz")[0] == 200
         and operator.metric("watchbudget_leading") == 1.0
-        and status(cluster).get("counts", {}).get("violating") == 1
+        and counts(cluster, "strict") == (1, 0)
+        and counts(cluster, "dated") == (1, 1)
         and refused(cluster)
+        and refused(cluster, dated("late"))
+        and not refused(cluster, dated("soon"))
     )
 
 
-def status(cluster: LocalCluster) -> dict[str, Any]:
-    answer = cluster.request("GET", "/apis/watchbudget.io/v1alpha1/watchbudgets/strict", check=False)
+def status(cluster: LocalCluster, name: str = "strict") -> dict[str, Any]:
+    answer = cluster.request("GET", f"/apis/watchbudget.io/v1alpha1/watchbudgets/{name}", check=False)
     found: dict[str, Any] = answer.json().get("status", {})
     return found
 
 
-def refused(cluster: LocalCluster) -> bool:
+def counts(cluster: LocalCluster, name: str) -> tuple[int | None, int | None]:
+    """How many DaemonSets violate a budget, and how many are exempted."""
+    found = status(cluster, name).get("counts", {})
+    return found.get("violating"), found.get("exempted")
+
+
+def refused(cluster: LocalCluster, item: dict[str, Any] | None = None) -> bool:
     """Whether a bad agent is refused at its creation, by a dry run; else it must have been let through."""
-    path = f"{VIOLATING.rpartition('/')[0]}?dryRun=All"
-    answer = cluster.request("POST", path, agent("next"), check=False)
+    answer = cluster.request("POST", f"{DAEMON_SETS}?dryRun=All", item or agent("next"), check=False)
     assert answer.status in {201, 403}, answer.body
     assert answer.status == 201 or "is not accepted as it is" in answer.json()["message"]
     return answer.status == 403
 
 
-def false_writes(cluster: LocalCluster, since: dt.datetime) -> list[str]:
-    """Statuses that say something else than that one DaemonSet violates, and verdicts taken away."""
-    found = []
+def false_writes(cluster: LocalCluster, since: dt.datetime, *, right_clock: bool = True) -> list[str]:
+    """Statuses that say something else than what is the case, and verdicts taken away.
+
+    Where the clock is wrong by days, that of the budget with dates is not looked at.
+    """
+    found, truth = [], {"strict": (1, 0)} | ({"dated": (1, 1)} if right_clock else {})
     for event in writes(cluster):
         target, body = event["objectRef"], event.get("requestObject") or {}
         if received(event) < since:
             continue
-        if target["resource"] == "watchbudgets" and target["name"] == "strict":
+        if target["resource"] == "watchbudgets" and (true := truth.get(target["name"])):
             told = body["status"]
             compliant = [each["status"] for each in told["conditions"] if each["type"] == "Compliant"]
-            if compliant != ["False"] or told["counts"]["violating"] < 1:
-                found.append(f"{compliant} {told['counts']}")
+            counted = told["counts"]["violating"], told["counts"]["exempted"]
+            if compliant != ["False"] or counted != true:
+                found.append(f"{target['name']} {compliant} {told['counts']}")
         if target["resource"] == "daemonsets" and target["name"] == "violating":
             verdict = body["metadata"]["annotations"].get("watchbudget.io/verdict", "deny")
             if verdict != "deny":
@@ -132,14 +171,13 @@ def false_writes(cluster: LocalCluster, since: dt.datetime) -> list[str]:
 
 def counted_by_a_watch(cluster: LocalCluster) -> None:
     """A DaemonSet that comes and goes is heard of at once: full lists are minutes apart."""
-    path = VIOLATING.rpartition("/")[0]
     harmless = agent("harmless")
     harmless["metadata"]["annotations"] = {"watchbudget.io/watches": '{"namespaces": "none"}'}
-    cluster.request("POST", path, harmless)
+    cluster.request("POST", DAEMON_SETS, harmless)
     try:
         eventually(lambda: status(cluster)["counts"]["governed"] == 2, 20)
     finally:
-        cluster.request("DELETE", f"{path}/harmless")
+        cluster.request("DELETE", f"{DAEMON_SETS}/harmless")
     eventually(lambda: status(cluster)["counts"]["governed"] == 1, 20)
 
 
@@ -168,7 +206,7 @@ def test_every_watch_ends_with_an_error(operator: Replica, proxy: ApiProxy, erro
         before = len(proxy.seen)
         assert proxy.tell_watches(event) >= 4
         reviewer.wait_for(10)
-        began_anew = f"{VIOLATING.partition('/namespaces')[0]}/daemonsets?limit="
+        began_anew = "/apis/apps/v1/daemonsets?limit="
         eventually(lambda: [each for each in proxy.seen[before:] if each.path.startswith(began_anew)])
         eventually(lambda: proxy.watches >= 4)
     assert set(reviewer.answers) == {"denied"}
@@ -202,37 +240,124 @@ def test_the_api_server_is_restarted(operator: Replica, cluster: LocalCluster):
     assert set(reviewer.answers) == {"denied"}
 
 
-def test_etcd_stands_still(operator: Replica, cluster: LocalCluster):
-    """For twelve seconds: longer than a leader leads without a renewal, as short as a test has to be."""
+@pytest.mark.parametrize(
+    ("code", "headers"), [(429, {"Retry_After": "1", "Content_Type": "text/plain"}), (500, {})]
+)
+def test_some_requests_are_refused(
+    operator: Replica, cluster: LocalCluster, proxy: ApiProxy, code: int, headers: dict[str, str]
+):
+    """Every other one by chance, whatever it asks: it goes on, only slower."""
+    chance = random.Random(code)  # noqa: S311 - no secret
+    drawn: list[bool] = []
+
+    def meant(*_: str) -> bool:
+        drawn.append(chance.random() < 0.5)
+        return drawn[-1]
+
     with Reviewer(operator) as reviewer:
+        began = time.monotonic()
+        proxy.refuse(code, "no", meant, **headers)
+        try:
+            for number in range(5):
+                proxy.break_connections()
+                eventually(lambda number=number: sum(drawn) > 4 * number)
+                assert refused(cluster)
+            put_budget(cluster, "under-fire", seconds=60, daemonSetSelector={"matchLabels": {"no": "one"}})
+            sent = [each for each in proxy.seen if each.at > began]
+            assert len(sent) < 40 * (time.monotonic() - began)  # no hot loop
+            assert operator.probe("/readyz")[0] == 200
+        finally:
+            proxy.restore()
+            cluster.kubectl("delete", "wb", "under-fire", "--ignore-not-found")
+        reviewer.wait_for(5)
+    assert set(reviewer.answers) == {"denied"}
+
+
+def test_etcd_stands_still(operator: Replica, cluster: LocalCluster, proxy: ApiProxy):
+    """For thirty seconds. What is asked for every two of them is not asked for oftener."""
+    with Reviewer(operator) as reviewer:
+        began = time.monotonic()
         cluster.pause("etcd")
         try:
-            time.sleep(12)
-            assert operator.metric("watchbudget_leading") == 0.0
-            assert operator.probe("/readyz")[0] == 200
+            while time.monotonic() < began + 30:
+                reviewer.wait_for(5)
+                assert operator.probe("/livez")[0] == operator.probe("/readyz")[0] == 200
+                assert operator.metric("watchbudget_leading") == 0.0 or time.monotonic() < began + 12
+                time.sleep(1)
+            sent = [each for each in proxy.seen if each.at > began]
+            assert len(sent) < 10 * (time.monotonic() - began)  # no hot loop
         finally:
             cluster.resume("etcd")
         reviewer.wait_for(10)
     assert set(reviewer.answers) == {"denied"}
 
 
-def test_the_clock_is_wrong(operator: Replica, cluster: LocalCluster, clock: Path):
-    """An hour, which NTP puts right at once, disturbs nothing; a year in the future fails open meanwhile."""
-    transitions = cluster.request("GET", LEASE_PATH).json()["spec"]["leaseTransitions"]
-    before = secret(cluster)
+def test_the_clock_is_wrong_by_less_than_a_certificate_is_backdated(
+    operator: Replica, cluster: LocalCluster, clock: Path
+):
+    """As NTP puts right at once: in neither direction is anything disturbed, nor any status written."""
+    before, began = secret(cluster), moment()
     with Reviewer(operator) as reviewer:
-        clock.write_text("3600")
-        time.sleep(17)  # certificates are looked at every 15 s
-        reviewer.wait_for(5)
+        for shift in (3600, -3000):
+            clock.write_text(str(shift))
+            judge_soon(cluster)
+            time.sleep(17)  # certificates are looked at every 15 s
+            assert settled(cluster, operator)
+        clock.unlink()
     assert set(reviewer.answers) == {"denied"}
     assert secret(cluster) == before
-    clock.write_text(str(400 * 86400))
-    eventually(lambda: secret(cluster) != before)
-    assert operator.probe("/readyz")[0] == 200
-    clock.unlink()
-    eventually(lambda: refused(cluster))
+    assert status_writes(cluster, began) == []
+
+
+@pytest.mark.parametrize("days", [4, -4, 400])
+def test_the_clock_is_wrong_by_days(running: Replica, cluster: LocalCluster, clock: Path, days: int):
+    """Exemptions are judged by the day that it has, as they say; all else stays as it is, and it comes back.
+
+    There is another certificate where by that clock it is not good. Of a far future API servers do not
+    accept it: they fail open meanwhile.
+    """
+    eventually(lambda: settled(cluster, running))
+    transitions = cluster.request("GET", LEASE_PATH).json()["spec"]["leaseTransitions"]
+    before, began = secret(cluster), moment()
+    wrong = {True: (2, 0), False: (0, 2)}[days > 0]
+    clock.write_text(str(days * DAY))
+    try:
+        judge_soon(cluster)
+        eventually(lambda: counts(cluster, "dated") == wrong)
+        if days != 4:
+            eventually(lambda: secret(cluster) != before)
+        if days != 400:  # who creates one is told the same
+            eventually(lambda: refused(cluster))
+            assert refused(cluster, dated("soon")) == refused(cluster, dated("late")) == (days > 0)
+        assert running.probe("/readyz")[0] == 200
+    finally:
+        clock.unlink()
+    right = moment()
+    judge_soon(cluster)
+    eventually(lambda: settled(cluster, running), 60)
+    assert false_writes(cluster, began, right_clock=False) == []
+    assert {each["objectRef"]["name"] for each in status_writes(cluster, began)} == {"dated"}
     lease = cluster.request("GET", LEASE_PATH).json()["spec"]
     assert lease["leaseTransitions"] == transitions  # it goes by no clock that can be set
+    (compliant,) = [each for each in status(cluster, "dated")["conditions"] if each["type"] == "Compliant"]
+    changed = dt.datetime.fromisoformat(compliant["lastTransitionTime"])
+    assert changed.replace(microsecond=0) <= moment()
+    assert (changed >= right.replace(microsecond=0)) == (days < 0)  # only then has it been true meanwhile
+
+
+def judge_soon(cluster: LocalCluster) -> None:
+    """Give it a reason to look at its clock: by itself it does so within half a minute."""
+    patch = {"metadata": {"annotations": {"note": str(time.monotonic())}}}
+    cluster.request("PATCH", f"{DAEMON_SETS}/violating", patch, headers=MERGE_PATCH)
+
+
+def status_writes(cluster: LocalCluster, since: dt.datetime) -> list[dict[str, Any]]:
+    """Since then, of all budgets."""
+    return [
+        event
+        for event in writes(cluster)
+        if received(event) > since and event["objectRef"]["resource"] == "watchbudgets"
+    ]
 
 
 def test_the_secret_is_deleted(operator: Replica, cluster: LocalCluster):
@@ -291,8 +416,9 @@ def test_the_definition_of_our_type_is_deleted_and_comes_back(running: Replica, 
     gone = moment()
     time.sleep(3)
     install(cluster, running.port)
-    body = {"apiVersion": "watchbudget.io/v1alpha1", "kind": "WatchBudget", "metadata": {"name": "strict"}}
-    cluster.apply(json.dumps(body | {"spec": STRICT}))
+    body = {"apiVersion": "watchbudget.io/v1alpha1", "kind": "WatchBudget"}
+    for name, spec in budgets().items():
+        cluster.apply(json.dumps(body | {"metadata": {"name": name}, "spec": spec}))
     eventually(lambda: settled(cluster, running), 40)
     counted_by_a_watch(cluster)
     put_budget(cluster, "another", seconds=10)  # its own watch is back, too
