@@ -68,7 +68,10 @@ def clock(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def running(cluster: LocalCluster, proxy: ApiProxy, clock: Path) -> Iterator[Replica]:
     wrapper = (sys.executable, str(WRONG_CLOCK), str(clock))
-    with Replica(cluster, proxy=proxy, wrapper=wrapper) as replica:
+    replica = Replica(cluster, proxy=proxy, wrapper=wrapper, installed=True)
+    install(cluster, replica.port)
+    cluster.wait_for_census("namespaces", 5)  # ours too: no figure changes later
+    with replica:
         for each in (agent("violating"), dated("exempted"), dated("expired")):
             cluster.request("POST", DAEMON_SETS, each)
         for name, spec in budgets().items():
