@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
+import re
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,6 +14,7 @@ import pytest
 import yaml
 
 from operator_process import NAMESPACE, OperatorProcess
+from replicas import Replica, Reviewer
 from watchbudget import cli
 from watchbudget.localcluster import LocalCluster
 
@@ -234,6 +237,52 @@ def test_a_dry_run_is_answered_and_leaves_nothing(cluster: LocalCluster):
     assert get(cluster, "wb", "strict")["status"]["counts"] == before
 
 
+def test_a_dry_run_that_is_let_in_leaves_nothing_either(cluster: LocalCluster):
+    put_budget(cluster, "mild", enforcement={"action": "Warn"})
+    apply(cluster, *demo("vector"))
+    cluster.kubectl("rollout", "status", "ds/vector", "-n", "logging", "--timeout=60s")
+    eventually(lambda: counts(cluster, "mild", violating=1) and events(cluster, "vector"))
+    eventually(lambda: annotations(cluster, VECTOR))
+    before = traces(cluster)
+    another, worse = vector(), vector()
+    another["metadata"]["name"] = "another"
+    worse["spec"]["template"]["spec"]["containers"][0]["resources"] = {}
+    for item, says in ((another, "unselective-watch"), (worse, "memory-limit-missing")):
+        text = yaml.safe_dump(item)
+        done = cluster.kubectl("apply", "--dry-run=server", "-f", "-", input=text)
+        assert any(says in line for line in warnings(done)), done.stderr
+        assert "(server dry run)" in done.stdout
+    time.sleep(3)  # a DaemonSet that is stored is told of within one
+    assert traces(cluster) == before
+
+
+def events(cluster: LocalCluster, *names: str) -> set[tuple[str, str, str, int]]:
+    """Our Events about objects of these names, or about all: object, reason, note and how often."""
+    items = cluster.request("GET", "/apis/events.k8s.io/v1/events").json()["items"]
+    return {
+        (
+            each["regarding"]["name"],
+            each["reason"],
+            each["note"],
+            (each.get("series") or {}).get("count", 1),
+        )
+        for each in items
+        if each.get("reportingController", "").startswith("watchbudget.io/")
+        and (not names or each["regarding"]["name"] in names)
+    }
+
+
+def traces(cluster: LocalCluster) -> dict[str, Any]:
+    """All that the operator could have written of vector and of the budget."""
+    daemon_set = get(cluster, "ds", "vector", "logging")
+    return {
+        "stored": cluster.kubectl("get", "ds", "-A", "-o", "name").stdout,
+        "daemonset": (daemon_set["metadata"]["annotations"], daemon_set["metadata"]["generation"]),
+        "status": get(cluster, "wb", "mild")["status"],
+        "events": events(cluster),
+    }
+
+
 def test_our_own_namespace_is_left_alone(cluster: LocalCluster):
     put_budget(cluster, "strict", enforcement={"action": "Deny", "minimumEvidence": "granted"})
     own = vector()
@@ -302,3 +351,54 @@ def test_a_process_shows_how_it_is(cluster_with_operator: tuple[LocalCluster, Op
     days = (operator.metric("watchbudget_certificate_expiry_timestamp_seconds") - now) / 86400
     assert 89 < days <= 90
     assert operator.metric("watchbudget_admission_errors_total") == 0
+
+
+def test_its_log_is_plain_by_default_and_json_on_demand(
+    cluster: LocalCluster, cluster_with_operator: tuple[LocalCluster, OperatorProcess]
+):
+    """A line each, whatever happens; a denial of many lines and the end included."""
+    put_budget(cluster, "strict", enforcement={"action": "Deny"})
+    with Replica(cluster, "--log-format=json", installed=True, name="json") as replica:
+        with Reviewer(replica) as reviewer:
+            reviewer.wait_for(1)
+        assert replica.stop() == 0
+        lines = [json.loads(line) for line in replica.output().splitlines()]
+    for line in lines:
+        assert line["severity"] in {"DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"}
+        assert line["logger"].startswith("watchbudget.")
+        assert abs(dt.datetime.fromisoformat(line["time"]).timestamp() - time.time()) < 600
+        assert "\n" not in line["message"]
+    messages = [line["message"] for line in lines]
+    for said in ("judged by 1 budget", "Answering on port", "is not accepted as it is", "Ending: answering"):
+        assert any(said in message for message in messages), said
+    _, plain = cluster_with_operator
+    written = plain.output().splitlines()
+    assert len(written) > 5
+    for text in written:
+        assert re.match(
+            r"[-0-9]{10} [:0-9]{8},[0-9]{3} (DEBUG|INFO|WARNING|ERROR) +watchbudget[.a-z_]+: .", text
+        ), text
+
+
+def test_it_looks_up_no_names(cluster: LocalCluster, tmp_path: Path):
+    """The NetworkPolicy of the manifests lets no question to a name server out."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import ipaddress, os, socket\n"
+        "right = socket.getaddrinfo\n"
+        "def numeric(host, *args, **rest):\n"
+        "    try:\n"
+        "        host is None or ipaddress.ip_address(host)\n"
+        "    except ValueError:\n"
+        "        print('looked up:', host, flush=True)\n"
+        "        os._exit(9)\n"
+        "    return right(host, *args, **rest)\n"
+        "socket.getaddrinfo = numeric\n"
+        "print('no names', flush=True)\n"
+    )
+    with OperatorProcess(
+        cluster, installed=True, name="nameless", env={"PYTHONPATH": str(tmp_path)}
+    ) as replica:
+        put_budget(cluster, "strict", enforcement={"action": "Deny"})
+        eventually(lambda: 'budget="strict"' in replica.probe("/metrics")[1])
+        assert replica.stop() == 0, replica.output()
+        assert replica.output().startswith("no names\n")
