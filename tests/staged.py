@@ -123,10 +123,10 @@ def paced_cluster(nodes: int, *options: str) -> Iterator[tuple[LocalCluster, Ope
         cluster.add_nodes(nodes - FEW)
         cluster.apply(ACCOUNTS)
         cluster.seed(namespaces=NAMESPACES)
+        operator = OperatorProcess(cluster, *options, installed=True)
+        install(cluster, operator.port)  # meanwhile the API server counts
         cluster.wait_for_census("namespaces", NAMESPACES)
         cluster.wait_for_census("nodes", nodes)
-        operator = OperatorProcess(cluster, *options, installed=True)
-        install(cluster, operator.port)
         with operator:
             yield cluster, operator
 

@@ -16,7 +16,7 @@ from watchbudget.localcluster import LocalCluster
 NODES = 30
 PER_SECOND = 5
 MAX_HOLD = 10.0
-SOON = 3.0
+SOON = 5.0
 LATE = 0.4
 JUDGED = "watchbudget_last_judgement_timestamp_seconds"
 NO_LEASE = {"rules": []}
