@@ -19,7 +19,7 @@ MAX_HOLD = 10.0
 SOON = 5.0
 LATE = 0.4
 JUDGED = "watchbudget_last_judgement_timestamp_seconds"
-NO_LEASE = {"rules": []}
+NO_LEASE: Raw = {"rules": []}
 MERGE = {"Content-Type": "application/merge-patch+json"}
 BUDGET = {
     "apiVersion": "watchbudget.io/v1alpha1",
