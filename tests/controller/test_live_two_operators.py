@@ -149,7 +149,7 @@ def test_two_operators_tell_the_truth_and_keep_nobody_out(cluster: LocalCluster,
         eventually(lambda: counts(cluster).get("governed") == 2)
         cluster.request("DELETE", f"{DAEMON_SETS}/good")
         eventually(lambda: counts(cluster).get("governed") == 1)
-        quiet, until = moment(), time.monotonic() + INTERVAL + 4
+        quiet, until = moment(), time.monotonic() + INTERVAL + 2
         while time.monotonic() < until:
             answers[answer(cluster, agent("next"))] += 1
             assert answer(cluster, good) == 201
