@@ -52,13 +52,12 @@ class Cluster:
         ceilings: Mapping[str, Ceiling] | None = None,
         max_starts: int = 1000,
         leading: bool = True,
-        led: bool = True,
     ) -> None:
         self.pacer = Pacer(max_starts)
         self.starts = {start.uid: start for start in starts}
         self.terms = dict(terms if terms is not None else {AGENT: Terms(("default",))})
         self.ceilings = dict(ceilings if ceilings is not None else {"default": Ceiling()})
-        self.leading, self.led = leading, led
+        self.leading, self.led = leading, True
         self.released: list[str] = []
         self.freed: list[str] = []
 

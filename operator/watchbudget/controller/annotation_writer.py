@@ -18,6 +18,7 @@ from watchbudget.controller.figures import FIGURES
 from watchbudget.controller.restraint import Backoff, TokenBucket
 from watchbudget.controller.status_writer import MANAGER
 from watchbudget.controller.store import Key, Meta, older
+from watchbudget.controller.trouble import Trouble
 
 __all__ = ["MERGE_PATCH", "AnnotationWriter", "Target"]
 
@@ -79,7 +80,7 @@ class AnnotationWriter:
         self._written: dict[Key, _Written] = {}
         self._refused: dict[Key, Backoff] = {}
         self._outage = Backoff(2.0, 60.0, clock)
-        self._problem = ""
+        self._trouble = Trouble(log)
 
     def want(self, targets: Mapping[Key, Target]) -> None:
         """Set what all DaemonSets shall carry, in place of what was wanted before."""
@@ -150,7 +151,7 @@ class AnnotationWriter:
         answer = await self._writer.send("annotations", "PATCH", path, body, content_type=MERGE_PATCH)
         if answer.outcome is Outcome.DONE:
             self._outage.succeeded()
-            self._problem = ""
+            self._trouble.over()
             self._refused.pop(key, None)
             self._remember(key, job.uid, answer.body.get("metadata"))
             if self._jobs.get(key) is job:
@@ -162,9 +163,9 @@ class AnnotationWriter:
             pause = self._refused.setdefault(key, Backoff(5.0, 300.0, self._clock))
             pause.failed()
             job.due = pause.until
-        if answer.problem != self._problem and answer.outcome is not Outcome.GONE:
-            log.warning("Annotations of DaemonSet %s/%s will be written later: %s", *key, answer.problem)
-        self._problem = answer.problem
+        if answer.outcome is not Outcome.GONE:
+            where = "/".join(key)
+            self._trouble.tell(f"Annotations of DaemonSet {where} will be written later", answer.problem)
 
     def _remember(self, key: Key, uid: str, metadata: object) -> None:
         after = metadata if isinstance(metadata, dict) else {}

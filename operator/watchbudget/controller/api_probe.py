@@ -16,6 +16,7 @@ import logging
 import time
 from collections.abc import Callable
 
+from watchbudget.controller.trouble import Trouble
 from watchbudget.controller.wire import Transport, WireError, explain
 from watchbudget.rollout.model import Signals
 
@@ -32,6 +33,8 @@ FIRST = 5
 
 TIMEOUT = 5.0
 """Seconds. From one second on the limit is cut in any case; more than this tells nothing more."""
+
+TRIED = "The probe of the API server"
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +65,7 @@ class ApiProbe:
         self._latency: float | None = None
         self._refused = self._timeouts = 0
         self._probes = 0
-        self._problem = ""
+        self._trouble = Trouble(log)
         self._hurry = asyncio.Event()
 
     async def run(self) -> None:
@@ -94,23 +97,20 @@ class ApiProbe:
             reply = await self._transport.request("GET", self._path, timeout=TIMEOUT)
         except WireError as error:
             self._timeouts += 1
-            self._note(str(error))
+            self._trouble.tell(TRIED, error)
+            return
+        if reply.status in {200, 404}:  # 404: there is no Lease yet
+            self._latency = self._clock() - began
+            self._trouble.over()
             return
         if reply.status == 429:
             self._refused += 1
         elif reply.status >= 500:  # it could not answer: etcd is away, or the server ends
             self._timeouts += 1
-        elif reply.status in {200, 404}:  # 404: there is no Lease yet. Others are not asked of etcd
-            self._latency = self._clock() - began
-        self._note("" if reply.status in {200, 404} else explain("GET", self._path, reply))
+        self._trouble.tell(TRIED, explain("GET", self._path, reply))  # any other was not asked of etcd
 
     def signals(self) -> Signals:
         """What was heard since the last call."""
         signals = Signals(self._latency, self._refused, self._timeouts)
         self._latency, self._refused, self._timeouts = None, 0, 0
         return signals
-
-    def _note(self, problem: str) -> None:
-        if problem and problem != self._problem:  # once, not every second of an outage
-            log.warning("The probe of the API server: %s", problem)
-        self._problem = problem

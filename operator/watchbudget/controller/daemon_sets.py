@@ -18,6 +18,7 @@ from watchbudget.controller.listing import TABLE, WatchTransport, list_pages
 from watchbudget.controller.looked import Looked, read_looked
 from watchbudget.controller.pods import Pods
 from watchbudget.controller.roll_reading import read_roll
+from watchbudget.controller.trouble import Trouble
 from watchbudget.controller.wire import WireError, explain
 from watchbudget.rollout.model import Key
 from watchbudget.rollout.roll import Roll, is_in_waves, is_outdated
@@ -75,7 +76,7 @@ class DaemonSets:
         self._due: dict[Key, float] = {}
         self._busy: frozenset[Key] = frozenset()
         self._wake = asyncio.Event()
-        self._problem = ""
+        self._trouble = Trouble(log)
 
     def want(self, busy: Collection[Key], idle: Collection[Key] = ()) -> None:
         """Say which DaemonSets matter from now on; all others are forgotten.
@@ -130,11 +131,9 @@ class DaemonSets:
                 pause = RETRY_SECONDS
                 try:
                     pause = await self._look_at(key)
-                    self._problem = ""
+                    self._trouble.over()
                 except WireError as error:
-                    if str(error) != self._problem:  # once, not for every DaemonSet of an outage
-                        log.warning("%s/%s could not be looked at: %s", *key, error)
-                    self._problem = str(error)
+                    self._trouble.tell(f"{'/'.join(key)} could not be looked at", error)
                 except Exception:  # one odd object must not keep the others from being looked at
                     log.exception("%s/%s could not be looked at", *key)
                 if key in self._due:

@@ -24,6 +24,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from watchbudget.controller.trouble import Trouble
 from watchbudget.controller.wire import Reply, Transport, WireError, explain
 
 __all__ = ["Durations", "Elector", "NotLeading", "boot_clock"]
@@ -121,7 +122,7 @@ class Elector:
         self._seen: _Seen | None = None
         self._leads_until = float("-inf")
         self._was_leading = False
-        self._problem = ""
+        self._trouble = Trouble(log)
 
     @property
     def holder(self) -> str:
@@ -164,11 +165,9 @@ class Elector:
         """One attempt to get or keep the Lease. Failures are logged: the time left is what matters."""
         try:
             await self._attempt()
-            self._problem = ""
+            self._trouble.over()
         except WireError as error:
-            if str(error) != self._problem:  # once, not every two seconds of an outage
-                log.warning("The Lease %s: %s", self._name, error)
-            self._problem = str(error)
+            self._trouble.tell(f"The Lease {self._name}", error)
         if (leading := self.leading()) != self._was_leading:
             self._was_leading = leading
             log.info("%s %s", self.identity, "leads" if leading else f"does not lead; holder {self.holder!r}")

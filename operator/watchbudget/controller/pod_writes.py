@@ -16,6 +16,7 @@ from watchbudget.controller.lease import NotLeading
 from watchbudget.controller.pod_patches import fits, free_patch, release_patch
 from watchbudget.controller.pod_reading import Pod
 from watchbudget.controller.pods import Pods, pod_path
+from watchbudget.controller.trouble import Trouble
 from watchbudget.controller.wire import JSON, JSON_PATCH, Reply, Transport, WireError, explain
 from watchbudget.rollout.gate import LABEL
 
@@ -32,9 +33,6 @@ NOT_AGAIN = 5.0
 that was refused for what it is."""
 
 log = logging.getLogger(__name__)
-
-_AS_BUSY = range(429, 600)
-"""Answers that say nothing of the write itself: it may be sent again soon."""
 
 _Send = Callable[[str, str, object, str], Awaitable[Reply]]
 
@@ -84,10 +82,10 @@ class PodWrites:
         self.written = Written()
         self._transport, self._fence, self._pods, self._clock = transport, fence, pods, clock
         self._under_way: dict[str, asyncio.Task[None]] = {}
-        self._done: dict[tuple[str, str], float] = {}
+        self._rests: dict[tuple[str, str], float] = {}  # until when a write is not sent again
         # Those whom nobody leads must not queue behind writes of a leader that hang.
         self._fenced, self._free = asyncio.Semaphore(AT_ONCE), asyncio.Semaphore(AT_ONCE)
-        self._problem: object = None
+        self._trouble = Trouble(log)
 
     def release(self, pod: Pod) -> None:
         """Give a held pod its permit."""
@@ -135,9 +133,9 @@ class PodWrites:
         done: Callable[[], None] = lambda: None,
     ) -> bool:
         now = self._clock()
-        if uid in self._under_way or now < self._done.get((uid, what), now):
+        if uid in self._under_way or now < self._rests.get((uid, what), now):
             return False
-        self._done = {each: until for each, until in self._done.items() if until > now}
+        self._rests = {each: until for each, until in self._rests.items() if until > now}
         self._under_way[uid] = asyncio.create_task(self._carry_out(uid, what, write, done))
         return True
 
@@ -150,22 +148,22 @@ class PodWrites:
             return  # whoever leads now sees the same pods
         except WireError as error:
             self.written.timeouts += 1
-            self._failed(what, str(error), str(error))
+            self._failed(what, error)
         except Exception:  # a fault of ours: the pod is seen again at the next pass
             self.written.failed += 1
             log.exception("%s of the pod %s failed", what, uid)
         else:
             if reply.status in {200, 202}:
                 self.written.done += 1
-                self._done[uid, what] = self._clock() + NOT_AGAIN
-                self._problem = None
+                self._rests[uid, what] = self._clock() + NOT_AGAIN
+                self._trouble.over()
                 done()
             elif reply.status == 429:
                 self.written.refused += 1
-                self._failed(what, "refused by priority and fairness (HTTP 429)", 429)
+                self._failed(what, "refused by priority and fairness (HTTP 429)")
             elif reply.status not in {404, 409}:  # gone, or no longer as it was seen
-                if reply.status not in _AS_BUSY:
-                    self._done[uid, what] = self._clock() + NOT_AGAIN
+                if reply.status < 500:
+                    self._rests[uid, what] = self._clock() + NOT_AGAIN
                 self._failed(what, explain(what, uid, reply), reply.status)
         finally:
             self._under_way.pop(uid, None)
@@ -213,11 +211,10 @@ class PodWrites:
                 method, path, body, content_type=content_type, timeout=TIMEOUT
             )
 
-    def _failed(self, what: str, told: str, problem: object) -> None:
+    def _failed(self, what: str, error: object, status: int | None = None) -> None:
+        """Tell of it once, not of every pod: words of one status differ by the pod's name alone."""
         self.written.failed += 1
-        if problem != self._problem:  # once, not for every pod of an outage
-            log.warning("A pod could not be changed (%s): %s", what, told)
-        self._problem = problem
+        self._trouble.tell(f"A pod could not be changed ({what})", error, same_as=status)
 
 
 def _labels(raw: Mapping[str, Any]) -> Mapping[str, Any] | None:

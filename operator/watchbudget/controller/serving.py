@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from watchbudget.controller.secret_store import SecretStore, publish
+from watchbudget.controller.trouble import Trouble
 from watchbudget.controller.wire import Transport, WireError
 
 __all__ = ["CONFIGURATIONS", "keep_from_files", "keep_from_secret"]
@@ -40,7 +41,7 @@ async def keep_from_secret(
     """
     served: tuple[bytes, bytes] | None = None
     missing: list[str] = []
-    problem = ""
+    trouble = Trouble(log)
     while True:
         try:
             if store.bundle is not None and leading():
@@ -55,11 +56,9 @@ async def keep_from_secret(
                 served = bundle.certificate, bundle.key
             if bundle != before and bundle is not None:
                 continue  # publish it at once
-            problem = ""
+            trouble.over()
         except WireError as error:
-            if str(error) != problem:
-                log.warning("Certificates: %s", error)
-            problem = str(error)
+            trouble.tell("Certificates", error)
         await _pause(EAGER if served is None else INTERVAL, leading)
 
 
@@ -78,16 +77,14 @@ async def keep_from_files(folder: Path, load: Load) -> None:
     together is not served; what was served before is, until they change again.
     """
     served: Sequence[bytes] = ()
-    problem = ""
+    trouble = Trouble(log)
     while True:
         try:
             found = (folder / "tls.crt").read_bytes(), (folder / "tls.key").read_bytes()
             if found != served:
                 load(*found)
                 served = found
-            problem = ""
+            trouble.over()
         except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
-            if str(error) != problem:
-                log.warning("The certificate in %s cannot be used: %s", folder, error)
-            problem = str(error)
+            trouble.tell(f"The certificate in {folder} cannot be used", error)
         await asyncio.sleep(INTERVAL if served else EAGER)

@@ -8,20 +8,26 @@ __all__ = ["Trouble"]
 
 
 class Trouble:
-    """What stands in the way of one thing that is tried again and again."""
+    """What stands in the way of something that is tried again and again."""
 
     def __init__(self, log: logging.Logger) -> None:
         """Nothing does yet."""
         self._log = log
-        self._told = ""
+        self._told: object = None
 
-    def tell(self, what: str, error: Exception) -> None:
-        """Log it, if it is not what was told last."""
-        text = f"{what}: {error}"
-        if text != self._told:
-            self._log.warning("%s", text)
-        self._told = text
+    def tell(self, what: str, error: object, *, same_as: object = None) -> None:
+        """Log that something failed, if it is not what was told last.
+
+        Args:
+            what: was tried.
+            error: that came of it, in words.
+            same_as: by what trouble is known again; by default by the words of `error`.
+        """
+        known = str(error) if same_as is None else same_as
+        if known != self._told:
+            self._log.warning("%s: %s", what, error)
+        self._told = known
 
     def over(self) -> None:
         """It worked: the next trouble is told even if it is the same again."""
-        self._told = ""
+        self._told = None

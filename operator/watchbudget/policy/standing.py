@@ -168,6 +168,6 @@ def _ranked(entry: _Entry, least: Action = Action.AUDIT) -> Ranked:
         cache_per_pod=case.bill.cache_per_pod,
         cache_total=case.bill.cache_total,
         findings=tuple(
-            sorted(each.rule for each in findings if each.exempted is None and not each.action < least)
+            sorted(each.rule for each in findings if each.exempted is None and least <= each.action)
         ),
     )
