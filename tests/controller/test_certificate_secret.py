@@ -182,10 +182,10 @@ async def test_the_ca_bundle_is_written_where_it_differs_and_nothing_else():
     server.put(WEBHOOKS, configuration("a", "b"))
     wanted = base64.b64encode(b"ca").decode()
     for _ in range(2):
-        assert await publish(server, [VALIDATING], b"ca", lambda: True) == []
+        assert await publish(server, [VALIDATING], "wb", b"ca", lambda: True) == []
     assert bundles(server) == {"a": wanted, "b": wanted}
     assert server.writes == ["PATCH"]
-    await publish(server, [VALIDATING], b"new", lambda: False)
+    await publish(server, [VALIDATING], "wb", b"new", lambda: False)
     assert server.writes == ["PATCH"]
 
 
@@ -194,7 +194,7 @@ async def test_webhooks_in_another_order_meanwhile_do_not_mix():
     server = Server()
     server.put(WEBHOOKS, configuration("a", "b"))
     server.before = [lambda: server.put(WEBHOOKS, configuration("c", "a"))]
-    await publish(server, [VALIDATING], b"ca", lambda: True)
+    await publish(server, [VALIDATING], "wb", b"ca", lambda: True)
     assert set(bundles(server)) == {"c", "a"}
     assert None not in bundles(server).values()
 
@@ -211,7 +211,7 @@ async def test_a_rule_that_refuses_the_ca_bundle_is_named():
             return await server.request(method, path, *args, **options)
 
     with pytest.raises(WireError, match="not accepted: PATCH"):
-        await publish(Ruled(), [VALIDATING], b"ca", lambda: True)  # type: ignore[arg-type]
+        await publish(Ruled(), [VALIDATING], "wb", b"ca", lambda: True)  # type: ignore[arg-type]
 
 
 @async_test
@@ -219,7 +219,23 @@ async def test_configurations_that_are_not_there_are_named():
     server = Server()
     server.put(WEBHOOKS, {"metadata": {"name": "watchbudget"}})  # one without webhooks is no fault
     others = [("mutatingwebhookconfigurations", "gone"), VALIDATING]
-    assert await publish(server, others, b"ca", lambda: True) == ["mutatingwebhookconfigurations/gone"]
+    assert await publish(server, others, "wb", b"ca", lambda: True) == [
+        "There is no mutatingwebhookconfigurations/gone: its webhooks are not called"
+    ]
+
+
+@async_test
+async def test_webhooks_of_another_operator_are_left_alone():
+    server = Server()
+    theirs = configuration("a")
+    theirs["webhooks"][0]["clientConfig"] = {"service": {"namespace": "other", "name": "watchbudget"}}
+    server.put(WEBHOOKS, theirs)
+    assert await publish(server, [VALIDATING], "wb", b"ca", lambda: True) == [
+        "validatingwebhookconfigurations/watchbudget leads to another operator, in namespace other"
+    ]
+    assert server.writes == []
+    assert await publish(server, [VALIDATING], "other", b"ca", lambda: True) == []
+    assert server.writes == ["PATCH"]
 
 
 def test_each_change_is_told(caplog: pytest.LogCaptureFixture):

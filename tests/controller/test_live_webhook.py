@@ -129,7 +129,9 @@ def test_no_request_fails_while_authority_and_certificate_change(
                 f"/apis/admissionregistration.k8s.io/v1/{CONFIGURATION[0]}",
                 configuration(server.port),
             )
-            assert await publish(transport, [CONFIGURATION], first.ca_certificates, lambda: True) == []
+            assert (
+                await publish(transport, [CONFIGURATION], "none", first.ca_certificates, lambda: True) == []
+            )
             await until_it_bites(send)
 
             loads = [asyncio.create_task(load()) for _ in range(2)]
@@ -140,7 +142,7 @@ def test_no_request_fails_while_authority_and_certificate_change(
                 assert bundle is not None
                 if bundle != stages[-1]:
                     stages.append(bundle)
-                    await publish(transport, [CONFIGURATION], bundle.ca_certificates, lambda: True)
+                    await publish(transport, [CONFIGURATION], "none", bundle.ca_certificates, lambda: True)
                     server.load_certificate(bundle.certificate, bundle.key)
                 await asyncio.sleep(0.2)
             await asyncio.sleep(0.5)

@@ -237,6 +237,17 @@ async def test_a_rule_that_refuses_a_patch_is_no_change_of_the_pod(caplog: pytes
 
 
 @async_test
+@pytest.mark.parametrize("status", [403, 409, 422, 429, 500, 504])
+async def test_a_permit_is_free_again_only_where_it_surely_was_not_written(status: int):
+    async with setting(held_pod("a")) as its:
+        its.api.intervene = lambda method, _path, _body: Reply(status, {}) if method == "PATCH" else None
+        refused: list[str] = []
+        its.writes.release(its.pod("a"), lambda: refused.append("a"))
+        await its.writes.settled()
+        assert refused == (["a"] if status < 500 else [])
+
+
+@async_test
 async def test_what_is_gone_is_no_failure(caplog: pytest.LogCaptureFixture):
     async with setting(held_pod("a")) as its:
         pod = its.pod("a")

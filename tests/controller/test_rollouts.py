@@ -123,6 +123,26 @@ async def lead(its: Setting, plan: Plan = PLAN) -> None:
 
 
 @async_test
+async def test_a_permit_that_was_refused_is_free_for_others_and_tried_again_soon():
+    """As by an API server that has just started and knows no roles yet."""
+    async with watching(Setting("a", "b")) as its:
+        refusing = True
+        its.api.intervene = lambda method, path, _body: (
+            Reply(403, {}) if refusing and method == "PATCH" and path == path_of("a") else None
+        )
+        await lead(its, Plan(PLAN.terms, {"budget": Ceiling(max_starts=1, settle=0.0)}))
+        for _ in range(3):
+            await its.step()
+        assert its.with_label("permitted") == {"b"}
+        refusing = False
+        its.run("b")
+        await settle()
+        for _ in range(5):
+            await its.step()
+        assert its.with_label("permitted") == {"a"}
+
+
+@async_test
 async def test_permits_are_given_taken_back_and_given_again():
     async with watching(Setting("a", "b", "c", "d", "e")) as its:
         await lead(its)

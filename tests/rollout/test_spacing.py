@@ -69,6 +69,25 @@ class TestGrants:
             assert grants.not_now(now) == set()
         assert waited == [20, 40, 80, 160, LONGEST_RETRY, LONGEST_RETRY, LONGEST_RETRY, LONGEST_RETRY]
 
+    def test_what_is_refused_is_free_at_once_and_tried_again_ever_later(self):
+        grants, now, waited = Grants(), 0.0, []
+        for _ in range(8):
+            grants.give(now, "p0000")
+            grants.refuse(now + 1, "p0000")
+            grants.refuse(now + 1, "p0000")  # said twice, it is one failure
+            assert list(grants) == []
+            assert grants.not_now(now + 1) == {"p0000"}
+            retry = grants.next_change(now + 1)
+            assert retry is not None
+            waited.append(retry - now - 1)
+            now = retry
+        assert waited == [5, 10, 20, 40, 80, 160, LONGEST_RETRY, LONGEST_RETRY]
+
+    def test_nobody_is_refused_who_was_given_nothing(self):
+        grants = Grants()
+        grants.refuse(0, "p0000")
+        assert grants.not_now(0) == set()
+
     def test_what_is_gone_is_forgotten(self):
         grants, held = Grants(), {start.uid: start for start in pods(1)}
         grants.give(0, "p0000")

@@ -87,11 +87,16 @@ class PodWrites:
         self._fenced, self._free = asyncio.Semaphore(AT_ONCE), asyncio.Semaphore(AT_ONCE)
         self._trouble = Trouble(log)
 
-    def release(self, pod: Pod) -> None:
-        """Give a held pod its permit."""
+    def release(self, pod: Pod, refused: Callable[[], None] = lambda: None) -> None:
+        """Give a held pod its permit; `refused` is called if the API server says that it will not."""
         if pod.gate is not None:
             patch = release_patch(pod.start.uid, pod.gate)
-            self._begin(pod.start.uid, "release", lambda: self._patch(pod, patch, self._behind_fence))
+            self._begin(
+                pod.start.uid,
+                "release",
+                lambda: self._patch(pod, patch, self._behind_fence),
+                refused=refused,
+            )
 
     def end(self, pod: Pod) -> None:
         """Take the label off a pod that has started."""
@@ -131,16 +136,22 @@ class PodWrites:
         what: str,
         write: Callable[[], Awaitable[Reply]],
         done: Callable[[], None] = lambda: None,
+        refused: Callable[[], None] = lambda: None,
     ) -> bool:
         now = self._clock()
         if uid in self._under_way or now < self._rests.get((uid, what), now):
             return False
         self._rests = {each: until for each, until in self._rests.items() if until > now}
-        self._under_way[uid] = asyncio.create_task(self._carry_out(uid, what, write, done))
+        self._under_way[uid] = asyncio.create_task(self._carry_out(uid, what, write, done, refused))
         return True
 
     async def _carry_out(
-        self, uid: str, what: str, write: Callable[[], Awaitable[Reply]], done: Callable[[], None]
+        self,
+        uid: str,
+        what: str,
+        write: Callable[[], Awaitable[Reply]],
+        done: Callable[[], None],
+        refused: Callable[[], None],
     ) -> None:
         try:
             reply = await write()
@@ -158,7 +169,10 @@ class PodWrites:
                 self._rests[uid, what] = self._clock() + NOT_AGAIN
                 self._trouble.over()
                 done()
-            elif reply.status == 429:
+                return
+            if reply.status < 500:  # beyond, it may have been done all the same, or be yet
+                refused()
+            if reply.status == 429:
                 self.written.refused += 1
                 self._failed(what, "refused by priority and fairness (HTTP 429)")
             elif reply.status not in {404, 409}:  # gone, or no longer as it was seen

@@ -9,6 +9,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Protocol
 
 from watchbudget.controller.api_probe import ApiProbe
@@ -214,7 +215,7 @@ class Rollouts:
     def _carry_out(self, result: Pass, pods: Mapping[str, Pod], *, leading: bool) -> None:
         if leading:
             for uid in result.release:
-                self.writes.release(pods[uid])
+                self.writes.release(pods[uid], partial(self._refused, uid))
             for uid in result.end:
                 if uid in pods:  # not one that is reserved for a pod yet to be born
                     self.writes.end(pods[uid])
@@ -228,9 +229,12 @@ class Rollouts:
                 begun[0].why.value,
             )
 
+    def _refused(self, uid: str) -> None:
+        self._pacer.refused(self._clock(), uid)
+        self.wake()
+
     def _counted(self, why: Why) -> Callable[[], None]:
-        metrics = self._metrics
-        return (lambda: metrics.freed(why)) if metrics is not None else (lambda: None)
+        return (lambda: None) if self._metrics is None else partial(self._metrics.freed, why)
 
     def _follow(self, result: Pass, terms: Mapping[Key, Terms], *, leading: bool) -> None:
         """Look more closely at what rolls, and probe more often while it does; a standby has no need to."""

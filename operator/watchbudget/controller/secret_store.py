@@ -35,6 +35,7 @@ class SecretStore:
     """The Secret. `ensure` is called again and again, by every replica.
 
     Attributes:
+        namespace: of the Secret, and of whoever answers with it.
         bundle: the one last read or written; None before the first.
     """
 
@@ -58,6 +59,7 @@ class SecretStore:
             may_write: asked right before each write: whether this replica leads.
             now: the time, with time zone.
         """
+        self.namespace = namespace
         self.bundle: Bundle | None = None
         self._transport = transport
         self._collection = f"/api/v1/namespaces/{namespace}/secrets"
@@ -141,6 +143,7 @@ class SecretStore:
 async def publish(
     transport: Transport,
     configurations: Sequence[tuple[str, str]],
+    namespace: str,
     ca_certificates: bytes,
     may_write: Callable[[], bool],
 ) -> list[str]:
@@ -149,26 +152,32 @@ async def publish(
     Args:
         transport: to the API server.
         configurations: resource and name, such as `("validatingwebhookconfigurations", "watchbudget")`.
+        namespace: where the Service is by which we are called. Webhooks that lead to another one are another
+            operator's: two that overwrite each other's bundle would leave neither called.
         ca_certificates: the bundle in PEM.
         may_write: asked right before each write: whether this replica leads.
 
     Returns:
-        Those that do not exist. They are manifests, so nobody makes them here; their webhooks are not called.
+        Why we are not called, a sentence for each configuration that does not exist (they are manifests, so
+        nobody makes them here) or leads to somebody else.
 
     Raises:
         WireError: the API server cannot be reached or refuses.
     """
     wanted = base64.b64encode(ca_certificates).decode()
-    missing = []
+    astray = []
     for resource, name in configurations:
         path = f"/apis/admissionregistration.k8s.io/v1/{resource}/{name}"
         for _ in range(ATTEMPTS):
             reply = await transport.request("GET", path, timeout=TIMEOUT)
             if reply.status == 404:
-                missing.append(f"{resource}/{name}")
+                astray.append(f"There is no {resource}/{name}: its webhooks are not called")
                 break
             if reply.status != 200:
                 raise WireError(explain("GET", path, reply))
+            if (others := _leads_to(reply.body)) not in (None, namespace):
+                astray.append(f"{resource}/{name} leads to another operator, in namespace {others}")
+                break
             operations = _corrections(reply.body, wanted)
             if not operations or not may_write():
                 break
@@ -183,7 +192,15 @@ async def publish(
         else:
             # It keeps changing, or a rule refuses: an admission policy answers 422 as well.
             raise WireError(f"the CA bundle was not accepted: {explain('PATCH', path, reply)}")
-    return missing
+    return astray
+
+
+def _leads_to(configuration: Mapping[str, Any]) -> str | None:
+    """The namespace of the Service that its webhooks call; None where they call addresses."""
+    for webhook in configuration.get("webhooks") or ():
+        if isinstance(service := webhook["clientConfig"].get("service"), dict):
+            return str(service.get("namespace"))
+    return None
 
 
 def _corrections(configuration: Mapping[str, Any], wanted: str) -> list[dict[str, Any]]:

@@ -40,15 +40,18 @@ async def keep_from_secret(
     A bundle is published before the Secret is taken a step further, and after: see `SecretStore.ensure`.
     """
     served: tuple[bytes, bytes] | None = None
-    missing: list[str] = []
+    astray: list[str] = []
     trouble = Trouble(log)
     while True:
         try:
             if store.bundle is not None and leading():
-                gone = await publish(transport, CONFIGURATIONS, store.bundle.ca_certificates, leading)
-                if gone and gone != missing:
-                    log.warning("There is no %s: its webhooks are not called", " and no ".join(gone))
-                missing = gone
+                found = await publish(
+                    transport, CONFIGURATIONS, store.namespace, store.bundle.ca_certificates, leading
+                )
+                for why in found:
+                    if why not in astray:
+                        log.warning("%s", why)
+                astray = found
             before = store.bundle
             bundle = await store.ensure()
             if bundle is not None and (bundle.certificate, bundle.key) != served:

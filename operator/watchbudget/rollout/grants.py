@@ -11,8 +11,14 @@ __all__ = ["Grants"]
 GRANT = 10.0
 """Seconds that a permit lasts for a pod whose gate is still seen; then its patch is taken to have failed."""
 
+AGAIN = 20.0
+"""Seconds until a pod is tried again whose permit has lapsed."""
+
+REFUSED_AGAIN = 5.0
+"""The same where the API server would not write the permit: just restarted, it may know no roles yet."""
+
 LONGEST_RETRY = 300.0
-"""Seconds until a pod is tried again, at most. Each failure doubles them, from 20: a pod whose gate cannot be
+"""Seconds until a pod is tried again, at most. Each failure doubles them: a pod whose gate cannot be
 removed must not keep a permit from others for ever."""
 
 
@@ -30,8 +36,7 @@ class Grants:
                 continue
             del self._open[uid]
             if uid in held:
-                times = self._failed.get(uid, (0, 0.0))[0] + 1
-                self._failed[uid] = (times, now + min(GRANT * 2.0 ** min(times, 10), LONGEST_RETRY))
+                self._fail(now, uid, AGAIN)
         self._failed = {uid: failure for uid, failure in self._failed.items() if uid in held}
 
     def drop(self) -> None:
@@ -41,6 +46,15 @@ class Grants:
     def give(self, now: float, uid: str) -> None:
         """A permit is given out."""
         self._open[uid] = now
+
+    def refuse(self, now: float, uid: str) -> None:
+        """A permit was not written, and will not be: others may have it at once."""
+        if self._open.pop(uid, None) is not None:
+            self._fail(now, uid, REFUSED_AGAIN)
+
+    def _fail(self, now: float, uid: str, again: float) -> None:
+        times = self._failed.get(uid, (0, 0.0))[0] + 1
+        self._failed[uid] = (times, now + min(again * 2.0 ** min(times - 1, 10), LONGEST_RETRY))
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._open)

@@ -156,6 +156,17 @@ class Pacer:
             next_pass=max(now + SOONEST, min(wake)) if wake else None,
         )
 
+    def refused(self, now: float, uid: str) -> None:
+        """Take in that the API server refused to write a permit that was given out.
+
+        Only where that is certain: of a request that was not answered the permit may yet be written.
+
+        Args:
+            now: as in `turn`.
+            uid: of the pod.
+        """
+        self._grants.refuse(now, uid)
+
     def _learn(self, now: float, ledger: Ledger) -> None:
         """Enter into the health what starts have come to.
 
