@@ -20,12 +20,15 @@ NAMESPACE = "agents"
 FEW = 12
 NAMESPACES = 50
 WATCHES = "quay.io/calico/node:v3.30.0"  # of which the catalogue is certain
+NEWER = WATCHES.replace("v3.30.0", "v3.30.1")
 QUIET = "docker.io/library/busybox:1.36"
 LABEL = "watchbudget.io/start"
 KEPT = "watchbudget.io/max-unavailable"
 READY_DELAY = "pod-ready.stage.kwok.x-k8s.io/delay"
 CRASH = "localcluster.watchbudget.io/crash"
 PLAYED = "localcluster.watchbudget.io/agent"  # "external": Ready only once `Staged.play` says so
+SOON = {READY_DELAY: "0.3s"}
+WHEN_PLAYED = {PLAYED: "external"}
 SYNCED = "localcluster.watchbudget.io/synced"
 MERGE = {"Content-Type": "application/merge-patch+json"}
 ON_DELETE = {"type": "OnDelete"}
@@ -234,6 +237,14 @@ class Staged:
         """Pods that are Ready."""
         return [pod for pod in self.pods(name) if is_ready(pod)]
 
+    def running(self, name: str) -> list[Raw]:
+        """Pods that run, Ready or not."""
+        return [pod for pod in self.pods(name) if runs(pod)]
+
+    def released(self, name: str) -> set[str]:
+        """Names of an agent's pods that our account has changed: released, or let go."""
+        return {pod for pod, story in self.stories(name).items() if story.patched}
+
     def unmarked(self) -> bool:
         """Whether no pod carries our label any more."""
         return not any(LABEL in pod["metadata"]["labels"] for pod in self.pods())
@@ -366,6 +377,25 @@ class Staged:
                     and event["responseStatus"]["code"] < 300
                 ):
                     yield event
+
+
+@contextlib.contextmanager
+def one_test(cluster: LocalCluster, operator: OperatorProcess) -> Iterator[Staged]:
+    """What happens in one test of several that share a cluster; whatever it left is taken away."""
+    staged = Staged(cluster, operator)
+    yield staged
+    staged.tell()
+    staged.clear()
+
+
+def names(pods: list[Raw]) -> set[str]:
+    """Of pods."""
+    return {pod["metadata"]["name"] for pod in pods}
+
+
+def runs(pod: Raw) -> bool:
+    """Whether a pod runs, Ready or not."""
+    return bool(pod["status"]["phase"] == "Running")
 
 
 def is_ready(pod: Raw) -> bool:

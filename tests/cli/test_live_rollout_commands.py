@@ -18,18 +18,17 @@ from staged import (
     LABEL,
     NAMESPACE,
     PLAYED,
-    READY_DELAY,
+    SOON,
     Staged,
     agent,
     eventually,
+    one_test,
     paced_cluster,
 )
 from watchbudget.cli import rollout, uninstall
 from watchbudget.controller.looked import RESUMED
 from watchbudget.localcluster import LocalCluster
 from watchbudget.rollout.gate import PAUSED
-
-SOON = {READY_DELAY: "0.3s"}
 
 
 @pytest.fixture(scope="module")
@@ -40,9 +39,8 @@ def running(control_plane: None) -> Iterator[tuple[LocalCluster, OperatorProcess
 
 @pytest.fixture
 def staged(running: tuple[LocalCluster, OperatorProcess]) -> Iterator[Staged]:
-    staged = Staged(*running)
-    yield staged
-    staged.clear()
+    with one_test(*running) as staged:
+        yield staged
 
 
 def run(staged: Staged, *arguments: str, kubeconfig: Path | None = None) -> Result:
@@ -117,6 +115,8 @@ def test_a_pause_for_failures_is_resumed_for_that_revision(staged: Staged):
     staged.apply(agent("broken", pods={CRASH: "true"}))
     eventually(lambda: staged.rollout("broken").get("pausedReason") == "CrashLooping", "it is paused")
     assert "CrashLooping" in run(staged, "status").stdout
+    assert run(staged, "pause", "ds/broken", "-n", NAMESPACE).exit_code == 0
+    eventually(lambda: staged.rollout("broken").get("pausedReason") == "Paused", "people's word hides it")
     revision = staged.pods("broken")[0]["metadata"]["labels"]["controller-revision-hash"]
     result = run(staged, "resume", "ds/broken", "-n", NAMESPACE)
     assert f"failures of its revision {revision} accepted" in result.stderr

@@ -10,19 +10,19 @@ from operator_process import OperatorProcess
 from staged import (
     FEW,
     NAMESPACE,
-    PLAYED,
-    READY_DELAY,
+    SOON,
+    WHEN_PLAYED,
     Raw,
     Staged,
     agent,
     eventually,
     is_gated,
+    names,
+    one_test,
     paced_cluster,
+    runs,
 )
 from watchbudget.localcluster import LocalCluster
-
-SOON = {READY_DELAY: "0.3s"}
-WHEN_PLAYED = {PLAYED: "external"}
 
 
 @pytest.fixture(scope="module")
@@ -33,10 +33,8 @@ def running(control_plane: None) -> Iterator[tuple[LocalCluster, OperatorProcess
 
 @pytest.fixture
 def staged(running: tuple[LocalCluster, OperatorProcess]) -> Iterator[Staged]:
-    staged = Staged(*running)
-    yield staged
-    staged.tell()
-    staged.clear()
+    with one_test(*running) as staged:
+        yield staged
 
 
 def bound_for(pod: Raw) -> str:
@@ -55,10 +53,6 @@ def starts(staged: Staged) -> tuple[int, int]:
     return int(metric("watchbudget_starts_in_flight")), int(metric("watchbudget_starts_held"))
 
 
-def released(staged: Staged, name: str) -> set[str]:
-    return {pod for pod, story in staged.stories(name).items() if story.patched}
-
-
 def test_nodes_that_are_deleted_while_their_pods_are_held(staged: Staged):
     """The DaemonSet controller takes such pods away when it next looks at the DaemonSet."""
     staged.budget(maxConcurrentStarts=1)
@@ -73,18 +67,14 @@ def test_nodes_that_are_deleted_while_their_pods_are_held(staged: Staged):
     staged.cluster.kubectl("delete", "node", *(held[name] for name in gone))
 
     def ended() -> bool:
-        staged.play(*(pod for pod in staged.permitted("agent") if pod["status"]["phase"] == "Running"))
+        staged.play(*(pod for pod in staged.permitted("agent") if runs(pod)))
         return staged.done("agent", FEW + 4 - len(gone))
 
     eventually(ended, "all others start")
     assert gone.isdisjoint(names(staged.pods("agent")))
-    assert released(staged, "agent") >= held.keys() - gone
+    assert staged.released("agent") >= held.keys() - gone
     assert staged.in_flight(ready_at=2) == 1
     eventually(lambda: starts(staged) == (0, 0), "nobody waits for them")
-
-
-def names(pods: list[Raw]) -> set[str]:
-    return {pod["metadata"]["name"] for pod in pods}
 
 
 def test_a_daemonset_that_is_deleted_while_its_pods_are_held(staged: Staged):
@@ -95,10 +85,10 @@ def test_a_daemonset_that_is_deleted_while_its_pods_are_held(staged: Staged):
     staged.apply(agent("stays", nodes="few", pods=SOON))
     eventually(lambda: len(staged.held("stays")) == FEW, "those wait for the same permit")
     assert all(map(is_gated, staged.held()))
-    assert released(staged, "stays") == set()
+    assert staged.released("stays") == set()
     staged.cluster.kubectl("delete", "ds", "gone", "-n", NAMESPACE, "--wait=false")
     eventually(lambda: staged.done("stays", FEW), "the permit goes to those")
     assert staged.pods("gone") == []
-    assert len(released(staged, "gone")) == 1
+    assert len(staged.released("gone")) == 1
     assert staged.in_flight() == 1
     eventually(lambda: starts(staged) == (0, 0), "nothing of it is in the books")

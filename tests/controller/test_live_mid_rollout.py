@@ -18,22 +18,24 @@ from operator_process import OperatorProcess
 from staged import (
     FEW,
     KEPT,
-    PLAYED,
+    NEWER,
     WATCHES,
+    WHEN_PLAYED,
     Raw,
     Staged,
     agent,
     eventually,
     install,
     is_ready,
+    names,
     paced_cluster,
+    runs,
 )
 from watchbudget.localcluster import LocalCluster
 from webhook_service import WebhookService
 
 MOST = 4
 AGENTS = ("left", "right")
-NEWER = WATCHES.replace("v3.30.0", "v3.30.1")
 NEWEST = WATCHES.replace("v3.30.0", "v3.30.2")
 
 
@@ -110,15 +112,7 @@ class Fleet:
 
 
 def fleet_agent(name: str, image: str) -> Raw:
-    return agent(name, image=image, pods={PLAYED: "external"})
-
-
-def names(pods: list[Raw]) -> set[str]:
-    return {pod["metadata"]["name"] for pod in pods}
-
-
-def runs(pod: Raw) -> bool:
-    return bool(pod["status"]["phase"] == "Running")
+    return agent(name, image=image, pods=WHEN_PLAYED)
 
 
 def judges_agents(replica: OperatorProcess) -> bool:

@@ -18,10 +18,9 @@ from staged import (
     ACCOUNTS,
     FEW,
     NAMESPACE,
-    PLAYED,
-    READY_DELAY,
-    WATCHES,
-    Raw,
+    NEWER,
+    SOON,
+    WHEN_PLAYED,
     Staged,
     agent,
     eventually,
@@ -33,9 +32,6 @@ from watchbudget.controller import tls
 from watchbudget.localcluster import LocalCluster
 
 NODES = 20
-SOON = {READY_DELAY: "0.3s"}
-WHEN_PLAYED = {PLAYED: "external"}
-NEWER = WATCHES.replace("v3.30.0", "v3.30.1")
 MUTATING = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/watchbudget"
 JSON_PATCH = {"Content-Type": "application/json-patch+json"}
 DOCS = Path(__file__).parents[2] / "docs"
@@ -79,15 +75,11 @@ def held_behind(staged: Staged, name: str, **rollout: object) -> None:
     eventually(lambda: len(staged.held(name)) == NODES - 1, "the others wait")
 
 
-def released(staged: Staged, name: str) -> int:
-    return sum(bool(story.patched) for story in staged.stories(name).values())
-
-
 def starts_ungated(staged: Staged, name: str) -> None:
     """That pods which are created now start, without anybody's help."""
     staged.apply(agent(name, nodes="few"))
     eventually(lambda: len(staged.started(name)) == FEW, "pods start")
-    assert released(staged, name) == 0
+    assert len(staged.released(name)) == 0
     assert staged.pods(name, "held") == staged.pods(name, "permitted") == []
 
 
@@ -95,7 +87,7 @@ def is_held(staged: Staged, name: str) -> None:
     """That pods which are created now are held, and get their permits."""
     staged.apply(agent(name, nodes="few"))
     eventually(lambda: staged.done(name, FEW), "all start")
-    assert released(staged, name) == FEW
+    assert len(staged.released(name)) == FEW
 
 
 def test_a_killed_operator_loses_nothing(staged: Staged):
@@ -111,7 +103,7 @@ def test_a_killed_operator_loses_nothing(staged: Staged):
     assert waiting > NODES // 2
     assert {len(story.patched) for story in staged.stories("agent").values()} == {2}
     assert 1 <= staged.in_flight("agent", settle=1) <= 2
-    assert released(staged, "other") == 0
+    assert len(staged.released("other")) == 0
 
 
 def test_another_replica_goes_on(staged: Staged):
@@ -145,9 +137,9 @@ def one_by_one(staged: Staged, name: str) -> None:
 
 def next_starts(staged: Staged, name: str) -> None:
     """That the one which starts can end, and another begins."""
-    before = released(staged, name)
+    before = len(staged.released(name))
     staged.play(*staged.permitted(name))
-    eventually(lambda: released(staged, name) == before + 1, "the next starts")
+    eventually(lambda: len(staged.released(name)) == before + 1, "the next starts")
 
 
 def to_the_end(staged: Staged, name: str) -> None:
@@ -167,7 +159,7 @@ def test_an_operator_that_hangs_holds_nobody(staged: Staged):
     starts_ungated(staged, "other")
     staged.operator.signal(signal.SIGCONT)
     staged.play(*staged.permitted("agent"))
-    eventually(lambda: released(staged, "agent") == 2, "it goes on where it was")
+    eventually(lambda: len(staged.released("agent")) == 2, "it goes on where it was")
 
 
 def test_without_a_leader_the_oldest_are_let_go_slowly_and_no_others_are_held(staged: Staged):
@@ -181,7 +173,7 @@ def test_without_a_leader_the_oldest_are_let_go_slowly_and_no_others_are_held(st
     let_go = sorted(story.patched[0] for story in stories)[1:]
     # Five a second: the last of nineteen goes three seconds after the first, or later.
     assert let_go[-1] - let_go[0] > 2.5
-    eventually(lambda: len(running_pods(staged, "agent")) == NODES, "all run")
+    eventually(lambda: len(staged.running("agent")) == NODES, "all run")
     starts_ungated(staged, "other")
 
 
@@ -197,12 +189,8 @@ def test_a_budget_that_does_not_gate_any_more_frees_what_it_held(staged: Staged,
     eventually(lambda: not staged.held("agent"), "all are freed")
     staged.play(*staged.permitted("agent"))
     eventually(staged.unmarked, "no label is left")
-    eventually(lambda: len(running_pods(staged, "agent")) == NODES, "all run")
+    eventually(lambda: len(staged.running("agent")) == NODES, "all run")
     starts_ungated(staged, "other")
-
-
-def running_pods(staged: Staged, name: str) -> list[Raw]:
-    return [pod for pod in staged.pods(name) if pod["status"]["phase"] == "Running"]
 
 
 def test_without_the_webhook_pods_start(staged: Staged):
@@ -310,7 +298,7 @@ def test_a_pause_outlives_the_operator(staged: Staged):
         lambda: staged.operator.metric("watchbudget_leading") == 1, "it leads again"
     )  # maxHold is over
     eventually(lambda: staged.rollout("agent").get("pausedReason") == "Paused", "it is shown")
-    assert released(staged, "agent") == 0
+    assert len(staged.released("agent")) == 0
     staged.annotate("ds/agent", "watchbudget.io/paused-")
     eventually(lambda: staged.done("agent", FEW), "all start")
     assert staged.in_flight("agent") == 1
@@ -321,7 +309,7 @@ def test_the_uninstall_recipe_leaves_nothing_held(staged: Staged):
     hooks, pods, rest = uninstalling()
     staged.cluster.kubectl(*hooks)
     staged.cluster.kubectl(*pods)
-    eventually(lambda: len(running_pods(staged, "agent")) == NODES, "all run")
+    eventually(lambda: len(staged.running("agent")) == NODES, "all run")
     assert staged.held() == []
     installed = manifests(staged.cluster, staged.operator.port)
     staged.cluster.kubectl("delete", "--ignore-not-found", "-f", "-", input=installed)

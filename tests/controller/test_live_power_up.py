@@ -21,12 +21,15 @@ from staged import (
     MERGE,
     PLAYED,
     SYNCED,
+    WHEN_PLAYED,
     Raw,
     Staged,
     agent,
     eventually,
     install,
     is_ready,
+    names,
+    runs,
 )
 from watchbudget.localcluster import LocalCluster
 from webhook_service import WebhookService
@@ -67,13 +70,12 @@ class World:
             "metadata": {"name": "staged"},
             "spec": {"rollout": {"maxConcurrentStarts": 1, "settle": "0s", "maxHold": "5m", **rollout}},
         }
-        when_played = {PLAYED: "external"}
         self.cluster.apply(ACCOUNTS)
         self.staged.apply(
             *ours.values(),
             budget,
-            agent("network", pods=when_played, priorityClassName=CRITICAL, hostNetwork=True),
-            agent("agent", pods=when_played),
+            agent("network", pods=WHEN_PLAYED, priorityClassName=CRITICAL, hostNetwork=True),
+            agent("agent", pods=WHEN_PLAYED),
         )
 
     def add_nodes(self, count: int) -> list[str]:
@@ -140,10 +142,6 @@ class World:
         self._ended.close()
 
 
-def runs(pod: Raw) -> bool:
-    return bool(pod["status"]["phase"] == "Running")
-
-
 @pytest.fixture
 def world(control_plane: None) -> Iterator[World]:
     with LocalCluster() as cluster, WebhookService() as service:
@@ -161,16 +159,8 @@ def powered_up(world: World) -> None:
     world.add_nodes(NODES)
     eventually(lambda: world.is_up(NODES), "everything is Ready")
     assert len(world.processes) == 2
-    assert released(world.staged, "network") == released(world.staged, "agent") == set()
+    assert world.staged.released("network") == world.staged.released("agent") == set()
     eventually(world.leads, "one leads")
-
-
-def released(staged: Staged, name: str) -> set[str]:
-    return {pod for pod, story in staged.stories(name).items() if story.patched}
-
-
-def names(pods: list[Raw]) -> set[str]:
-    return {pod["metadata"]["name"] for pod in pods}
 
 
 def test_network_plugins_wait_for_nobody(world: World):
@@ -181,9 +171,9 @@ def test_network_plugins_wait_for_nobody(world: World):
     eventually(lambda: len(world.staged.held("agent")) == JOINING - 1, "the others are held")
     held = names(world.staged.held("agent"))
     eventually(lambda: world.is_up(NODES + JOINING), "everything is Ready")
-    assert held < released(world.staged, "agent")
-    assert len(released(world.staged, "agent")) == JOINING
-    assert released(world.staged, "network") == set()
+    assert held < world.staged.released("agent")
+    assert len(world.staged.released("agent")) == JOINING
+    assert world.staged.released("network") == set()
     assert world.staged.in_flight(ready_at=2) == 1
 
 
@@ -208,6 +198,6 @@ def test_network_plugins_that_are_held_do_not_keep_those_away_who_would_release_
             world.cluster.kubectl("delete", "pod", "-n", *where, "--force", "--wait=false")
     eventually(lambda: world.is_up(JOINING - 1), "everything is Ready")
     assert names(world.staged.pods()) <= held
-    assert names(world.staged.pods("network")) < released(world.staged, "network")
-    assert names(world.staged.pods("agent")) <= released(world.staged, "agent")
+    assert names(world.staged.pods("network")) < world.staged.released("network")
+    assert names(world.staged.pods("agent")) <= world.staged.released("agent")
     assert world.staged.in_flight(ready_at=2) == 1

@@ -21,17 +21,15 @@ from staged import (
     FEW,
     MERGE,
     NAMESPACE,
+    NEWER,
     ON_DELETE,
     QUIET,
-    WATCHES,
     Staged,
     agent,
     eventually,
     install,
 )
 from watchbudget.localcluster import LocalCluster
-
-NEWER = WATCHES.replace("v3.30.0", "v3.30.1")
 
 IMPATIENT = """
 import sys

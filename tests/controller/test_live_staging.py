@@ -14,17 +14,19 @@ from staged import (
     KEPT,
     LABEL,
     NAMESPACE,
+    NEWER,
     ON_DELETE,
-    PLAYED,
     QUIET,
-    READY_DELAY,
+    SOON,
     WATCHES,
+    WHEN_PLAYED,
     Raw,
     Staged,
     agent,
     eventually,
     is_gated,
     is_ready,
+    one_test,
     paced_cluster,
 )
 from watchbudget.controller.looked import RESUMED
@@ -32,10 +34,7 @@ from watchbudget.localcluster import LocalCluster
 
 NODES = 40
 MOST = 8  # of the cluster; what is known of the API server at first allows as many
-SOON = {READY_DELAY: "0.3s"}
-WHEN_PLAYED = {PLAYED: "external"}
 UNKNOWN = "registry.example.com/unheard-of:1"  # what it does is not known
-NEWER = WATCHES.replace("v3.30.0", "v3.30.1")
 
 
 @pytest.fixture(scope="module")
@@ -46,10 +45,8 @@ def running(control_plane: None) -> Iterator[tuple[LocalCluster, OperatorProcess
 
 @pytest.fixture
 def staged(running: tuple[LocalCluster, OperatorProcess]) -> Iterator[Staged]:
-    staged = Staged(*running)
-    yield staged
-    staged.tell()
-    staged.clear()
+    with one_test(*running) as staged:
+        yield staged
 
 
 def install_ungated(staged: Staged, *agents: Raw) -> None:
@@ -57,13 +54,9 @@ def install_ungated(staged: Staged, *agents: Raw) -> None:
     staged.apply(*agents)
     for each in agents:
         on = FEW if each["spec"]["template"]["spec"]["nodeSelector"] else NODES
-        eventually(lambda name=each["metadata"]["name"], on=on: len(runs(staged, name)) == on, "all run")  # type: ignore[misc]
+        eventually(lambda name=each["metadata"]["name"], on=on: len(staged.running(name)) == on, "all run")  # type: ignore[misc]
     assert staged.writes("pods") == []
     assert staged.unmarked()
-
-
-def runs(staged: Staged, name: str) -> list[Raw]:
-    return [pod for pod in staged.pods(name) if pod["status"]["phase"] == "Running"]
 
 
 def with_image(raw: Raw, image: str) -> Raw:
@@ -194,7 +187,7 @@ def test_what_may_watch_is_held_where_the_budget_is_careful(staged: Staged):
     staged.budget(maxConcurrentStarts=2, gateUncertain=True)
     staged.apply(agent("careful", image=UNKNOWN, nodes="few", pods=SOON))
     eventually(lambda: staged.done("careful", FEW), "all have started")
-    assert released(staged, "careful") == FEW
+    assert len(staged.released("careful")) == FEW
     assert 1 <= staged.in_flight("careful") <= 2
 
 
@@ -226,12 +219,12 @@ def test_a_budget_that_is_changed_holds_from_then_on(staged: Staged):
     staged.budget(maxConcurrentStarts=3)
     eventually(lambda: three_start(staged), "two more start")
     staged.budget(maxConcurrentStarts=1)
-    before = released(staged, "agent")
+    before = len(staged.released("agent"))
     staged.play(*staged.permitted("agent")[:2])
     eventually(lambda: staged.status()["starts"]["inFlight"] == 1, "two have ended")
-    assert released(staged, "agent") == before
+    assert len(staged.released("agent")) == before
     staged.play(*staged.permitted("agent"))
-    eventually(lambda: released(staged, "agent") == before + 1, "another starts in the last one's place")
+    eventually(lambda: len(staged.released("agent")) == before + 1, "another starts in the last one's place")
     assert len(staged.permitted("agent")) == 1
 
 
@@ -293,20 +286,16 @@ def test_what_crash_loops_is_not_fed_and_does_not_stop_others(staged: Staged):
     assert "CrashLooping" in staged.events("broken")["StartsPaused"]
     assert {"StartFailed", "StartsPaused"}.isdisjoint(staged.events("sound"))
     # The third failure stops it; two permits were given back before, and used again.
-    fed = released(staged, "broken")
+    fed = len(staged.released("broken"))
     assert 3 <= fed <= 5
     eventually(lambda: staged.status()["starts"]["held"] == FEW - fed, "the others are shown as held")
 
     revision = staged.pods("broken")[0]["metadata"]["labels"]["controller-revision-hash"]
     staged.annotate("ds/broken", f"{RESUMED}={revision}")
-    eventually(lambda: released(staged, "broken") == FEW, "its owner accepts that")
+    eventually(lambda: len(staged.released("broken")) == FEW, "its owner accepts that")
     assert len(staged.held("broken")) == 0
     staged.apply(agent("broken", nodes="few", pods=SOON))
     eventually(lambda: staged.done("broken", FEW), "a template that works is rolled out")
-
-
-def released(staged: Staged, name: str) -> int:
-    return sum(bool(story.patched) for story in staged.stories(name).values())
 
 
 def test_a_daemonset_is_paused_and_resumed_by_its_owner(staged: Staged):
@@ -321,7 +310,7 @@ def test_a_daemonset_is_paused_and_resumed_by_its_owner(staged: Staged):
     assert "maintenance until noon" in told
     eventually(lambda: wide(staged)["PAUSED"] == "Paused", "kubectl shows it")
     assert wide(staged)["HELD"] == str(FEW - 1)
-    assert released(staged, "paused") == 1
+    assert len(staged.released("paused")) == 1
 
     staged.annotate("ds/paused", "watchbudget.io/paused-")
     eventually(lambda: len(staged.permitted("paused")) == 1, "it goes on")
@@ -337,7 +326,7 @@ def test_a_budget_is_paused_and_resumed_by_its_owner(staged: Staged):
     eventually(lambda: len(staged.held("agent")) == FEW, "all are held")
     eventually(lambda: wide(staged)["HELD"] == str(FEW), "that is shown")
     assert "freeze" in staged.status()["starts"]["message"]
-    assert released(staged, "agent") == 0
+    assert len(staged.released("agent")) == 0
     staged.cluster.kubectl("annotate", "wb", "staged", "watchbudget.io/paused-")
     eventually(lambda: staged.done("agent", FEW), "it goes on")
     assert 1 <= staged.in_flight("agent") <= 2
