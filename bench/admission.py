@@ -159,7 +159,7 @@ def run(*, small: bool) -> dict[str, Any]:
     """Set up, prove that everyone is asked, measure."""
     with LocalCluster(controllers=QUIET) as cluster:
         cluster.add_nodes(50)
-        cluster.wait_for_census("nodes", 50)
+        cluster.wait_until_counted()
         cluster.kubectl("apply", "--server-side", "-f", "-", input=fleet(20 if small else 200))
         with OperatorProcess(cluster) as operator, stock_kopf(cluster):
             for kind in ("mutating", "validating"):

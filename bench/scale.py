@@ -113,8 +113,7 @@ def live(sizes: tuple[int, int]) -> dict[str, Any]:
         token = cluster.token("logging", "vector")  # an agent that may list namespaces
         for size in sizes:
             cluster.seed(namespaces=size, network_policies_per_namespace=1)
-            cluster.wait_for_census("namespaces", size)
-            cluster.wait_for_census("networkpolicies", size, group="networking.k8s.io")
+            cluster.wait_until_counted()
             before = cluster.audit_log.stat().st_size
             peaks, census = zip(*(audited(cluster) for _ in range(RUNS)), strict=True)
             events = map(json.loads, cluster.audit_log.read_bytes()[before:].splitlines())

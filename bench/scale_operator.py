@@ -65,8 +65,7 @@ def by_namespaces(sizes: tuple[int, ...], count: int) -> dict[str, Any]:
         fill(cluster, count)
         for size in sizes:
             cluster.seed(namespaces=size, network_policies_per_namespace=1)
-            cluster.wait_for_census("namespaces", size, timeout=120)
-            cluster.wait_for_census("networkpolicies", size, group="networking.k8s.io", timeout=120)
+            cluster.wait_until_counted(timeout=120)
             rows.append(row(cluster, count, namespaces=size) | {"kopfPeak": kopf(cluster, size + TEAMS)})
     return {"rows": rows, "growth": rows[-1]["peak"] / rows[0]["peak"]}
 
@@ -106,7 +105,7 @@ def fleet(count: int, budgets: int) -> dict[str, Any]:
     with LocalCluster(service_accounts=False, controllers=QUIET) as cluster:
         cluster.add_nodes(100)
         cluster.seed(namespaces=1_000)
-        cluster.wait_for_census("namespaces", 1_000)
+        cluster.wait_until_counted()
         fill(cluster, count)
         count_nodes(cluster, 100)
         with operator(cluster, count, 0) as (process, ready):

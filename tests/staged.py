@@ -128,8 +128,7 @@ def paced_cluster(nodes: int, *options: str) -> Iterator[tuple[LocalCluster, Ope
         cluster.seed(namespaces=NAMESPACES)
         operator = OperatorProcess(cluster, *options, installed=True)
         install(cluster, operator.port)  # meanwhile the API server counts
-        cluster.wait_for_census("namespaces", NAMESPACES)
-        cluster.wait_for_census("nodes", nodes)
+        cluster.wait_until_counted()
         with operator:
             yield cluster, operator
 

@@ -28,7 +28,7 @@ def staged(control_plane: None) -> Iterator[Staged]:
         cluster.add_nodes(FEW, labels={"pool": "few"})
         cluster.add_nodes(NODES - FEW)
         cluster.apply(ACCOUNTS)
-        cluster.wait_for_census("nodes", NODES)
+        cluster.wait_until_counted()
         operator = OperatorProcess(cluster, installed=True)
         install(cluster, operator.port)
         with operator:

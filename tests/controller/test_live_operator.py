@@ -27,8 +27,7 @@ def cluster_with_operator(control_plane: None) -> Iterator[tuple[LocalCluster, O
     with LocalCluster() as cluster:
         cluster.add_nodes(3)
         cluster.seed(namespaces=200, network_policies_per_namespace=1)
-        cluster.wait_for_census("namespaces", 200)
-        cluster.wait_for_census("nodes", 3)
+        cluster.wait_until_counted()
         with OperatorProcess(cluster) as operator:
             yield cluster, operator
 

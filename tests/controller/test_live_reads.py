@@ -52,9 +52,7 @@ def lived(control_plane: None) -> Iterator[LocalCluster]:
         cluster.add_nodes(FEW, labels={"pool": "few"})
         cluster.apply(ACCOUNTS)
         cluster.seed(namespaces=100, network_policies_per_namespace=1)
-        cluster.wait_for_census("namespaces", 100)
-        cluster.wait_for_census("nodes", FEW)
-        cluster.wait_for_census("networkpolicies", 100, group="networking.k8s.io")
+        cluster.wait_until_counted()
         with ApiProxy(cluster) as proxy:
             wrapper = (sys.executable, "-c", IMPATIENT)
             one = Replica(cluster, "--resync=20s", installed=True, name="one", proxy=proxy, wrapper=wrapper)

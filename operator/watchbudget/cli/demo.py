@@ -83,8 +83,7 @@ def _fill(cluster: LocalCluster, nodes: int, namespaces: int, console: Console) 
             ("node-exporter", "monitoring"),
         ):
             cluster.kubectl("rollout", "status", f"daemonset/{name}", "-n", namespace, "--timeout=60s")
-        cluster.wait_for_census("namespaces", namespaces)
-        cluster.wait_for_census("nodes", nodes)
+        cluster.wait_until_counted()
 
 
 def _audit(cluster: LocalCluster, console: Console, html: Path | None) -> None:

@@ -138,6 +138,23 @@ class ClusterAccess:
                 )
             time.sleep(0.2)
 
+    def wait_until_counted(self, timeout: float = 60) -> None:
+        """Wait until the metrics count as many nodes, namespaces and network policies as there are.
+
+        Each resource is counted by a loop of its own: that one is counted says nothing of another.
+
+        Args:
+            timeout: Seconds, for each.
+
+        Raises:
+            LocalClusterError: They count fewer after ``timeout``.
+        """
+        for group, resource in (("", "nodes"), ("", "namespaces"), ("networking.k8s.io", "networkpolicies")):
+            prefix = f"/apis/{group}" if group else "/api"
+            page = self.request("GET", f"{prefix}/v1/{resource}?limit=1").json()
+            there = len(page["items"]) + page["metadata"].get("remainingItemCount", 0)
+            self.wait_for_census(resource, there, group=group, timeout=timeout)
+
     def kubectl(
         self,
         *arguments: str,
