@@ -44,7 +44,7 @@ _COMMANDS = {
     "rollout": "See how starts stand; pause, resume, free what is held.",
     "uninstall": "Take the operator away, in an order that strands no pod.",
     "localcluster": "Run a real Kubernetes control plane on this machine.",
-    "demo": "See it work: a real control plane, three agents, one audit.",
+    "demo": "See it work: a real control plane, an audit, the operator, a staged rollout.",
 }
 
 
