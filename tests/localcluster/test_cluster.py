@@ -168,10 +168,12 @@ def test_a_pod_is_ready_after_the_delay_in_its_annotation(cluster: LocalCluster)
 def test_an_agent_played_from_outside_is_ready_when_its_player_says_so(cluster: LocalCluster):
     cluster.apply(DAEMONSET.format(name="played", annotations="localcluster.watchbudget.io/agent: external"))
     try:
-        found = until(lambda: [pod for pod in pods(cluster, "played") if pod["status"]["phase"] == "Running"])
+        nodes = len(cluster.request("GET", "/api/v1/nodes").json()["items"])
+        until(lambda: [each["status"]["phase"] for each in pods(cluster, "played")] == ["Running"] * nodes)
+        found = pods(cluster, "played")
         started = found[0]["status"]["containerStatuses"][0]["state"]["running"]["startedAt"]
-        assert not any(container_ready(pod) for pod in pods(cluster, "played"))
-        for pod in pods(cluster, "played"):
+        assert not any(map(container_ready, found))
+        for pod in found:
             cluster.request(
                 "PATCH",
                 f"/api/v1/namespaces/default/pods/{pod['metadata']['name']}",
