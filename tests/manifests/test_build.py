@@ -128,6 +128,13 @@ def test_the_process_has_the_options_that_it_is_started_with(kubectl: Path, fold
         assert ports == {"webhook": context.params["port"], "probes": context.params["probe_port"]}
 
 
+@pytest.mark.parametrize("folder", IN_THE_CLUSTER)
+def test_a_node_is_drained_however_many_replicas_there_are(kubectl: Path, folder: str):
+    budget = one(built(kubectl, folder), "PodDisruptionBudget")["spec"]
+    assert budget["maxUnavailable"] == 1  # minAvailable would keep the only one where it is
+    assert "minAvailable" not in budget
+
+
 def test_the_image_is_of_this_version(kubectl: Path):
     assert pod_of(built(kubectl, "."))["containers"][0]["image"] == f"watchbudget:{watchbudget.__version__}"
 
