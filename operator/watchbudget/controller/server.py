@@ -7,19 +7,18 @@ ends with the first watch that breaks.
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import os
 import ssl
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
-from aiohttp import ClientPayloadError, web
-from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp import web
 from prometheus_client import CollectorRegistry
 
+from watchbudget.controller.connection import Connection, Reply, Request, refusal
 from watchbudget.controller.probes import AdmissionMetrics, Reason, probe_handler
 from watchbudget.controller.review import (
     AdmissionRequest,
@@ -35,24 +34,17 @@ __all__ = ["AdmissionServer", "Handler"]
 Handler = Callable[[AdmissionRequest], AdmissionResponse | Awaitable[AdmissionResponse]]
 """Answers one request from memory. It runs in the event loop: while it computes, everyone waits."""
 
-MAX_BODY = 7 * 1024 * 1024
-"""Bytes. The API server decodes objects of up to 3 MB, twice what etcd stores, as JSON is longer than what
-is stored (`MaxRequestBodyBytes` in k8s.io/apiserver/pkg/server/config.go). An UPDATE carries two of them,
-old and new, and less than 1 MB beside: `maxRequestSize` in controller-runtime's
-pkg/webhook/admission/http.go."""
-
-BODY_SECONDS = 30.0
-"""No webhook's timeout is longer (`timeoutSeconds`): who sends slower has no one waiting for the answer."""
-
 CLOSE_SECONDS = 5.0
 """How long answers under way may take when the listener closes; they take milliseconds."""
 
+FAREWELL_SECONDS = 1.0
+"""How long the other side may take to agree to the end of its connection."""
+
+LOOK_SECONDS = 0.01
+"""Between two looks whether all of them are given."""
+
 NEWCOMER_SECONDS = 0.5
 """How long a connection that was opened just before the listener closed has to send its request."""
-
-LINGER_SECONDS = 1.0
-"""How long the rest of a body that is too long is read and dropped, so that its sender sees our refusal
-rather than a broken connection."""
 
 LONGEST_DENIAL = 1000
 """Characters of a denial in the log; it has up to five findings, each with its remedy."""
@@ -96,10 +88,10 @@ class AdmissionServer:
         self._ready = ready
         self._address, self._probe_address = address, probe_address
         self._context: ssl.SSLContext | None = None
-        self._runners: list[web.ServerRunner] = []
+        self._probes: web.ServerRunner | None = None
+        self._listener: asyncio.Server | None = None
+        self._connections: set[Connection] = set()
         self._draining = False
-        self._under_way = 0
-        self._idle = asyncio.Event()
 
     def load_certificate(self, certificate: bytes, key: bytes) -> None:
         """Serve with this certificate from now on: before `start`, or at any time after it.
@@ -129,7 +121,11 @@ class AdmissionServer:
             OSError: the address is in use or not allowed.
         """
         server = web.Server(probe_handler(self.metrics.registry, self._why_not_ready), access_log=None)
-        self.probe_port = await self._listen(server, self._probe_address, None)
+        runner = web.ServerRunner(server, shutdown_timeout=CLOSE_SECONDS)
+        await runner.setup()
+        await web.TCPSite(runner, *self._probe_address).start()
+        self._probes = runner
+        self.probe_port = int(runner.addresses[0][1])
 
     async def start(self) -> None:
         """Listen for admission requests.
@@ -140,8 +136,12 @@ class AdmissionServer:
         """
         if self._context is None:
             raise RuntimeError("load_certificate comes before start")
-        server = web.Server(self._serve, access_log=None, lingering_time=LINGER_SECONDS)
-        self.port = await self._listen(server, self._address, self._context)
+        host, port = self._address
+        loop = asyncio.get_running_loop()
+        self._listener = await loop.create_server(
+            self._connect, host, port, ssl=self._context, ssl_shutdown_timeout=FAREWELL_SECONDS
+        )
+        self.port = int(self._listener.sockets[0].getsockname()[1])
 
     async def drain(self, seconds: float) -> None:
         """Say at `/readyz` that this is the end, go on serving for a while, then close.
@@ -152,126 +152,90 @@ class AdmissionServer:
         """
         self._draining = True
         await asyncio.sleep(seconds)
-        await self._stop_listening()
+        self._stop_listening()
         await asyncio.sleep(min(seconds, NEWCOMER_SECONDS))
         await self.close()
 
     async def close(self) -> None:
-        """Take no more connections, finish the answers under way, close the rest."""
+        """Take no more connections, finish the answers under way, close the rest. Probes tell until the end."""
         self._draining = True
-        await self._stop_listening()
-        # aiohttp's own end of a connection drops a body that is still arriving
-        if self._under_way:
-            self._idle.clear()
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._idle.wait(), CLOSE_SECONDS)
-        for runner in reversed(self._runners):  # admission first: probes tell until the end
-            await runner.cleanup()
-        self._runners.clear()
+        self._stop_listening()
+        for connection in [*self._connections]:
+            connection.end_soon()
+        deadline = time.monotonic() + CLOSE_SECONDS
+        while self._connections and time.monotonic() < deadline:
+            await asyncio.sleep(LOOK_SECONDS)
+        for connection in [*self._connections]:
+            connection.abort()
+        if self._probes is not None:
+            await self._probes.cleanup()
+            self._probes = None
 
-    async def _stop_listening(self) -> None:
-        for runner in self._runners:
-            for site in list(runner.sites):
-                await site.stop()
+    def _stop_listening(self) -> None:
+        if self._listener is not None:
+            self._listener.close()
 
     def _why_not_ready(self) -> str | None:
         if self._draining:
             return "shutting down"
-        if len(self._runners) < 2:
+        if self._listener is None:
             return "the admission server has not started"
         return self._ready()
 
-    async def _listen(
-        self, server: web.Server, address: tuple[str | None, int], tls: ssl.SSLContext | None
-    ) -> int:
-        runner = web.ServerRunner(server, shutdown_timeout=CLOSE_SECONDS)
-        await runner.setup()
-        host, port = address
-        await web.TCPSite(runner, host, port, ssl_context=tls).start()
-        self._runners.append(runner)
-        return int(runner.addresses[0][1])
+    def _connect(self) -> Connection:
+        return Connection(self._answer, self._connections, lambda: self._draining)
 
-    async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
-        started = time.perf_counter()
+    def _answer(self, request: Request) -> Reply | Awaitable[Reply]:
+        """At once where the handler answers at once."""
         handler = self._handlers.get(request.path)
         if handler is None:
             log.warning("There is no webhook %s; is there a typo in a manifest?", ascii(request.path[:200]))
-            self.metrics.seconds.labels("unknown", "refused").observe(0)
-            return _refusal(404, f"there is no webhook {request.path[:200]}")
+            return self._refused("unknown", refusal(404, f"there is no webhook {request.path[:200]}"))
         if request.method != "POST":
-            self.metrics.seconds.labels(request.path, "refused").observe(0)
-            return _refusal(405, "only POST is answered here", Allow="POST")
-        self._under_way += 1
+            return self._refused(request.path, refusal(405, "only POST is answered here", Allow="POST"))
         try:
-            response, verdict = await self._respond(request, handler)
-        finally:
-            self._under_way -= 1
-            if not self._under_way:
-                self._idle.set()
-        if self._draining:
-            response.force_close()
-        self.metrics.seconds.labels(request.path, verdict).observe(time.perf_counter() - started)
-        return response
-
-    async def _respond(self, request: web.BaseRequest, handler: Handler) -> tuple[web.Response, str]:
-        try:
-            if request.content.is_eof():  # it came with its head, as short ones do
-                body = await _read(request)
-            else:
-                async with asyncio.timeout(BODY_SECONDS):
-                    body = await _read(request)
-            review = parse(body)
-        except _TooLargeError:
-            return _refusal(413, f"the body is longer than {MAX_BODY} bytes"), "refused"
-        except TimeoutError:
-            return _refusal(408, f"the body did not arrive within {BODY_SECONDS:.0f} s"), "refused"
+            review = parse(request.body)
         except BadReview as error:
             log.warning("An AdmissionReview at %s cannot be read: %s", request.path, error)
-            return _refusal(400, str(error)), "refused"
-        except (HttpProcessingError, ClientPayloadError, web.RequestPayloadError) as error:
-            return _refusal(400, f"the body cannot be read: {error}"), "refused"
+            return self._refused(request.path, refusal(400, str(error)))
         try:
             answer = handler(review)
-            if not isinstance(answer, AdmissionResponse):
-                answer = await answer
-            encoded = encode(review.uid, answer)
+            if isinstance(answer, AdmissionResponse):
+                return self._reply(request, review, answer)
         except Exception:  # whatever it is, no fault of ours may keep a node agent from starting
-            log.exception("%s of %s was let through unjudged", request.path, _named(review))
-            self.metrics.errors.labels(request.path).inc()
-            return _json(200, encode(review.uid, FAILED_OPEN)), "error"
+            return self._failed_open(request, review)
+        return self._answer_later(request, review, answer)
+
+    async def _answer_later(
+        self, request: Request, review: AdmissionRequest, answer: Awaitable[AdmissionResponse]
+    ) -> Reply:
+        try:
+            return self._reply(request, review, await answer)
+        except Exception:  # as above
+            return self._failed_open(request, review)
+
+    def _reply(self, request: Request, review: AdmissionRequest, answer: AdmissionResponse) -> Reply:
+        reply = Reply(200, encode(review.uid, answer))
         verdict = "denied" if not answer.allowed else "warned" if answer.warnings else "allowed"
         if not answer.allowed:  # nothing else of ours tells of it
             log.info("Denied: %s: %s", _named(review), one_line(answer.message, LONGEST_DENIAL))
-        return _json(200, encoded), verdict
+        self.metrics.seconds.labels(request.path, verdict).observe(time.perf_counter() - request.began)
+        return reply
 
+    def _failed_open(self, request: Request, review: AdmissionRequest) -> Reply:
+        """Let it through; called where an exception is being handled."""
+        log.exception("%s of %s was let through unjudged", request.path, _named(review))
+        self.metrics.errors.labels(request.path).inc()
+        self.metrics.seconds.labels(request.path, "error").observe(time.perf_counter() - request.began)
+        return Reply(200, encode(review.uid, FAILED_OPEN))
 
-class _TooLargeError(Exception):
-    pass
-
-
-async def _read(request: web.BaseRequest) -> bytes:
-    if (request.content_length or 0) > MAX_BODY:
-        raise _TooLargeError
-    body = bytearray()
-    async for chunk in request.content.iter_any():
-        body += chunk
-        if len(body) > MAX_BODY:
-            raise _TooLargeError
-    return bytes(body)
+    def _refused(self, path: str, reply: Reply) -> Reply:
+        self.metrics.seconds.labels(path, "refused").observe(0)
+        return reply
 
 
 def _named(review: AdmissionRequest) -> str:
     return ascii(f"{review.operation} {review.kind.kind} {review.namespace}/{review.name}")
-
-
-def _json(status: int, body: bytes) -> web.Response:
-    return web.Response(status=status, body=body, content_type="application/json")
-
-
-def _refusal(status: int, message: str, **headers: str) -> web.Response:
-    response = _json(status, json.dumps({"message": f"watchbudget: {message}"}).encode())
-    response.headers.update(headers)
-    return response
 
 
 def _tls_context() -> ssl.SSLContext:
