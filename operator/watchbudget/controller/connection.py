@@ -12,7 +12,7 @@ import socket
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import cast
 
@@ -55,11 +55,12 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What is answered; the body is JSON."""
+    """What is answered; the body is JSON. `sent` never raises."""
 
     status: int
     body: bytes
-    headers: dict[str, str] = field(default_factory=dict)
+    headers: tuple[tuple[str, str], ...] = ()
+    sent: Callable[[], None] | None = None  # what can wait until it is on its way
 
 
 Answerer = Callable[[Request], Reply | Awaitable[Reply]]
@@ -68,7 +69,7 @@ Answerer = Callable[[Request], Reply | Awaitable[Reply]]
 
 def refusal(status: int, message: str, **headers: str) -> Reply:
     """An answer that no API server takes for an admission."""
-    return Reply(status, json.dumps({"message": f"watchbudget: {message}"}).encode(), headers)
+    return Reply(status, json.dumps({"message": f"watchbudget: {message}"}).encode(), tuple(headers.items()))
 
 
 class Connection(asyncio.Protocol):
@@ -124,7 +125,7 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """It is open, and TLS is agreed on."""
         self._transport = cast("asyncio.Transport", transport)
-        # An API server that went without a word leaves nothing behind. Idle ones may stay for as long as they want.
+        # An API server that went without a word leaves nothing behind; an idle connection may stay.
         transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         self._connections.add(self)
 
@@ -234,13 +235,14 @@ class Connection(asyncio.Protocol):
             self._go_on()
 
     def _send(self, reply: Reply, *, keep_alive: bool) -> None:
-        if self._transport is None or self._transport.is_closing():
-            return
-        close = self._ending() or not keep_alive
-        self._transport.write(_encoded(reply, close=close))
-        if close:
-            self._complete.clear()
-            self._transport.close()
+        if self._transport is not None and not self._transport.is_closing():
+            close = self._ending() or not keep_alive
+            self._transport.write(_encoded(reply, close=close))
+            if close:
+                self._complete.clear()
+                self._transport.close()
+        if reply.sent is not None:
+            reply.sent()
 
     def _refuse(self, reply: Reply) -> None:
         self._refused = reply
@@ -286,7 +288,7 @@ def _encoded(reply: Reply, *, close: bool) -> bytes:
         f"HTTP/1.1 {reply.status} {HTTPStatus(reply.status).phrase}",
         "Content-Type: application/json",
         f"Content-Length: {len(reply.body)}",
-        *(f"{name}: {value}" for name, value in reply.headers.items()),
+        *(f"{name}: {value}" for name, value in reply.headers),
         *(["Connection: close"] if close else []),
     ]
     return "\r\n".join([*head, "\r\n"]).encode("latin-1") + reply.body

@@ -157,13 +157,16 @@ class AdmissionServer:
         await self.close()
 
     async def close(self) -> None:
-        """Take no more connections, finish the answers under way, close the rest. Probes tell until the end."""
+        """Take no more connections, finish the answers under way, close the rest.
+
+        Probes tell until the end.
+        """
         self._draining = True
         self._stop_listening()
         for connection in [*self._connections]:
             connection.end_soon()
         deadline = time.monotonic() + CLOSE_SECONDS
-        while self._connections and time.monotonic() < deadline:
+        while self._connections and time.monotonic() < deadline:  # noqa: ASYNC110 - seldom, and it ends
             await asyncio.sleep(LOOK_SECONDS)
         for connection in [*self._connections]:
             connection.abort()
@@ -202,7 +205,7 @@ class AdmissionServer:
             answer = handler(review)
             if isinstance(answer, AdmissionResponse):
                 return self._reply(request, review, answer)
-        except Exception:  # whatever it is, no fault of ours may keep a node agent from starting
+        except Exception:  # noqa: BLE001 - whatever it is, no fault of ours may keep a node agent from starting
             return self._failed_open(request, review)
         return self._answer_later(request, review, answer)
 
@@ -211,20 +214,24 @@ class AdmissionServer:
     ) -> Reply:
         try:
             return self._reply(request, review, await answer)
-        except Exception:  # as above
+        except Exception:  # noqa: BLE001 - as above
             return self._failed_open(request, review)
 
     def _reply(self, request: Request, review: AdmissionRequest, answer: AdmissionResponse) -> Reply:
-        reply = Reply(200, encode(review.uid, answer))
+        return Reply(200, encode(review.uid, answer), sent=lambda: self._note(request, review, answer))
+
+    def _note(self, request: Request, review: AdmissionRequest, answer: AdmissionResponse) -> None:
+        seconds = time.perf_counter() - request.began
         verdict = "denied" if not answer.allowed else "warned" if answer.warnings else "allowed"
+        self.metrics.seconds.labels(request.path, verdict).observe(seconds)
         if not answer.allowed:  # nothing else of ours tells of it
             log.info("Denied: %s: %s", _named(review), one_line(answer.message, LONGEST_DENIAL))
-        self.metrics.seconds.labels(request.path, verdict).observe(time.perf_counter() - request.began)
-        return reply
 
     def _failed_open(self, request: Request, review: AdmissionRequest) -> Reply:
         """Let it through; called where an exception is being handled."""
-        log.exception("%s of %s was let through unjudged", request.path, _named(review))
+        log.exception(  # noqa: LOG004
+            "%s of %s was let through unjudged", request.path, _named(review)
+        )
         self.metrics.errors.labels(request.path).inc()
         self.metrics.seconds.labels(request.path, "error").observe(time.perf_counter() - request.began)
         return Reply(200, encode(review.uid, FAILED_OPEN))

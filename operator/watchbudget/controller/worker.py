@@ -54,6 +54,9 @@ LEADERSHIP_SECONDS = 0.5
 
 LONGEST_PAUSE = 30.0
 
+GARBAGE = 20_000
+"""New objects between two collections of the youngest; Python's own 700 are one judgement's."""
+
 log = logging.getLogger(__name__)
 
 
@@ -328,6 +331,7 @@ class Worker:
             # answering one too, for a tenth of a second.
             gc.collect()
             gc.freeze()
+            gc.set_threshold(GARBAGE)
         self.judged = judged
         self._published()
         if self._rollouts is not None:

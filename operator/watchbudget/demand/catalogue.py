@@ -68,7 +68,7 @@ class Catalogue:
             if matches:
                 best = max(matches, key=lambda known: known.rank)
                 version = image.version if best.sign.image else None
-                return Recognised(best.entry, container, version, _describe(best.sign))
+                return Recognised(best.entry, container, version, best.said)
         return None
 
     def config_maps_of(self, daemon_set: DaemonSet) -> frozenset[str]:
@@ -84,6 +84,7 @@ class _Known:
     rank: tuple[tuple[int, int], int, int]
     entry: Entry
     sign: Sign
+    said: str
 
 
 class _Signs:
@@ -97,7 +98,7 @@ class _Signs:
         self._by_pattern: list[tuple[re.Pattern[str], _Known]] = []
         for position, entry in enumerate(entries):
             for number, sign in enumerate(entry.match):
-                known = _Known((_weight(sign), -position, -number), entry, sign)
+                known = _Known((_weight(sign), -position, -number), entry, sign, _describe(sign))
                 name = (sign.image or "*").lower().rpartition("/")[2]
                 if _WILDCARD.search(name):
                     self._by_pattern.append((re.compile(translate(name)), known))

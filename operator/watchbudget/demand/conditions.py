@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from watchbudget.demand.catalogue_conditions import Condition, Lookup
 from watchbudget.demand.catalogue_model import Case
-from watchbudget.demand.configuration import Configuration, Setting
+from watchbudget.demand.configuration import NOT_SET, Configuration, Setting
 from watchbudget.demand.images import Version, parse_version
 
 __all__ = ["Facts", "Possible", "possible_cases"]
@@ -40,14 +40,18 @@ def possible_cases(cases: Sequence[Case], facts: Facts) -> Possible:
     possible: list[Case] = []
     doubts: list[str] = []
     for case in cases:
-        verdicts = [_holds(condition, facts) for condition in case.when]
-        if any(verdict is False for verdict in verdicts):
-            continue
-        possible.append(case)
-        unknown = [verdict for verdict in verdicts if isinstance(verdict, str)]
-        if not unknown:
-            break
-        doubts += unknown
+        unknown: list[str] = []
+        for condition in case.when:
+            verdict = _holds(condition, facts)
+            if verdict is False:
+                break
+            if verdict is not True:
+                unknown.append(verdict)
+        else:
+            possible.append(case)
+            if not unknown:
+                break
+            doubts += unknown
     return Possible(tuple(possible), tuple(dict.fromkeys(doubts)))
 
 
@@ -97,11 +101,13 @@ def _look_up(lookup: Lookup, configuration: Configuration) -> Setting:
     ):
         if not names:
             continue
-        found = [find(name) for name in names]
-        for setting in found:
+        hidden: Setting | None = None
+        for name in names:
+            setting = find(name)
             if setting.value is not None:
                 return setting
-        for setting in found:
-            if setting.hidden:
-                return setting
-    return Setting()
+            if setting.hidden and hidden is None:
+                hidden = setting
+        if hidden is not None:
+            return hidden
+    return NOT_SET

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from watchbudget.inventory.fleet import ConfigMap, Container, DaemonSet, Fleet
 
-__all__ = ["Configuration", "Setting", "Text", "configuration_of"]
+__all__ = ["NOT_SET", "Configuration", "Setting", "Text", "configuration_of"]
 
 _UNRELATED = frozenset({"kube-root-ca.crt", "openshift-service-ca.crt", "kubernetes-services-endpoint"})
 """ConfigMaps known to hold no agent configuration: the cluster's CA bundles, and the API server's
@@ -48,6 +48,9 @@ class Setting:
     hidden: str | None = None
 
 
+NOT_SET = Setting()
+
+
 @dataclass(frozen=True, slots=True)
 class Configuration:
     """Everything readable of one container's configuration. `hidden` names what is not, and why.
@@ -64,7 +67,7 @@ class Configuration:
 
     def argument(self, name: str) -> Setting:
         """The last `--name=value`, `--name value` or bare `--name` (then `true`) of command and arguments."""
-        found = Setting()
+        found = NOT_SET
         for position, word in enumerate(self.words):
             flag, equals, value = word.partition("=")
             if not flag.startswith("-") or flag.lstrip("-") != name:
@@ -79,7 +82,7 @@ class Configuration:
         """An environment variable, from `env` or `envFrom`."""
         found = (self.env or {}).get(name)
         if found is None:
-            return Setting(hidden=self.hidden_env)
+            return Setting(hidden=self.hidden_env) if self.hidden_env else NOT_SET
         return found if found.value is None else self.resolve(found.value, found.where)
 
     def key(self, name: str) -> Setting:
@@ -97,6 +100,8 @@ class Configuration:
 
         A value with any other template in it, or with a variable that is hidden, is hidden.
         """
+        if not _TEMPLATE.search(value):  # what any reference begins with
+            return Setting(value, where)
         found = _REFERENCE.fullmatch(value.strip())
         if found:
             variable = (self.env or {}).get(found["k8s"] or found["name"])
@@ -106,9 +111,7 @@ class Configuration:
                 return Setting(hidden=self.hidden_env)
             if found["default"] is not None:
                 return Setting(found["default"], where)
-        if _TEMPLATE.search(value):
-            return Setting(hidden=f"{where} is a template: {value.strip()[:80]}")
-        return Setting(value, where)
+        return Setting(hidden=f"{where} is a template: {value.strip()[:80]}")
 
 
 def configuration_of(

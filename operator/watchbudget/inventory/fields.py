@@ -57,20 +57,30 @@ class Fields:
     after reporting what stands there instead.
     """
 
-    __slots__ = ("_path", "_raw", "broken", "report")
+    __slots__ = ("_index", "_key", "_parent", "_raw", "broken", "report")
 
-    def __init__(self, raw: Mapping[str, Any], path: str, report: Report, *, broken: bool = False) -> None:
+    def __init__(
+        self,
+        raw: Mapping[str, Any],
+        report: Report,
+        parent: Fields | None = None,
+        key: str = "",
+        index: int | None = None,
+        *,
+        broken: bool = False,
+    ) -> None:
         self._raw = raw
-        self._path = path
+        self._parent, self._key, self._index = parent, key, index  # the path, if anybody asks for it
         self.report = report
         self.broken = broken
         """Stands for something of another type, which is reported: nothing in it is missing."""
 
     def path(self, key: str = "") -> str:
         """Where a field stands: `spec.template.spec.containers[0].env`."""
-        if not key:
-            return self._path
-        return f"{self._path}.{key}" if self._path else key
+        own = self._parent.path(self._key) if self._parent is not None else ""
+        if self._index is not None:
+            own = f"{own}[{self._index}]"
+        return f"{own}.{key}" if own and key else own or key
 
     def has(self, key: str) -> bool:
         """Whether the field is set at all, to whatever."""
@@ -84,16 +94,15 @@ class Fields:
         """A nested mapping; one without fields where there is none."""
         raw = self._mapping(key)
         broken = self.broken or (raw is _NOTHING and self.has(key))
-        return Fields(raw, self.path(key), self.report, broken=broken)
+        return Fields(raw, self.report, self, key, broken=broken)
 
     def children(self, key: str) -> Iterator[Fields]:
         """The mappings of a list."""
         for index, item in enumerate(self._list(key)):
-            path = f"{self.path(key)}[{index}]"
             if isinstance(item, dict):
-                yield Fields(item, path, self.report)
+                yield Fields(item, self.report, self, key, index)
             else:
-                self.report.add(path, f"expected a mapping, found {describe(item)}")
+                self.report.add(f"{self.path(key)}[{index}]", f"expected a mapping, found {describe(item)}")
 
     def text(self, key: str) -> str | None:
         """A string, or None."""
@@ -222,7 +231,7 @@ def object_fields(
     if not isinstance(raw, dict):
         report.add("", f"expected a mapping, found {describe(raw)}")
         return None
-    whole = Fields(raw, "", report)
+    whole = Fields(raw, report)
     metadata = whole.child("metadata")
     name = metadata.required_text("name")
     own = None if namespace is None else metadata.text("namespace") or namespace

@@ -88,7 +88,7 @@ class Objects:
 
     def add(self, raw: _Raw, source: Source, lists: int = 0) -> None:
         """Take an object, or a list of them as `kubectl get -o yaml` prints it (`lists` deep in others)."""
-        fields = Fields(raw, "", Report(source, self._problems, "object"))
+        fields = Fields(raw, Report(source, self._problems, "object"))
         kind = fields.required_text("kind")
         version = fields.required_text("apiVersion")
         if kind is not None and kind.endswith("List") and "items" in raw:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 __all__ = ["config_map_references"]
@@ -17,19 +17,20 @@ _PUBLISHED = "kube-root-ca.crt"
 def config_map_references(daemon_set: Mapping[str, Any]) -> dict[str, bool]:
     """Names of the ConfigMaps that a DaemonSet's pods read, and whether all references are optional."""
     names: dict[str, bool] = {}
-    for name, optional in _references(daemon_set.get("spec")):
-        if name != _PUBLISHED:
-            names[name] = names.get(name, True) and optional
+    rest: list[Any] = [daemon_set.get("spec")]
+    while rest:
+        node = rest.pop()
+        if isinstance(node, list):
+            rest += node
+        elif isinstance(node, dict):
+            for key, value in node.items():
+                if (
+                    key not in _HOLDERS
+                    or not isinstance(value, dict)
+                    or not isinstance(value.get("name"), str)
+                ):
+                    if isinstance(value, (dict, list)):
+                        rest.append(value)
+                elif value["name"] != _PUBLISHED:
+                    names[value["name"]] = names.get(value["name"], True) and value.get("optional") is True
     return names
-
-
-def _references(node: object) -> Iterator[tuple[str, bool]]:
-    if isinstance(node, list):
-        for value in node:
-            yield from _references(value)
-    elif isinstance(node, dict):
-        for key, value in node.items():
-            if key in _HOLDERS and isinstance(value, dict) and isinstance(value.get("name"), str):
-                yield value["name"], value.get("optional") is True
-            else:
-                yield from _references(value)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 
 from watchbudget.api.budget import WatchBudget
 from watchbudget.cost.model import Bill, Line
@@ -14,7 +15,7 @@ from watchbudget.policy.model import Memory
 __all__ = ["Context"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Context:
     """One DaemonSet under one budget.
 
@@ -34,7 +35,7 @@ class Context:
     total_bytes: int
     shared_with: tuple[str, ...] = ()  # other workloads of the same service account
 
-    @property
+    @cached_property
     def certain_lines(self) -> tuple[Line, ...]:
         """The lines of the bill that count."""
         return tuple(line for line in self.bill.lines if line.certain)

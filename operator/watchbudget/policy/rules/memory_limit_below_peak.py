@@ -40,6 +40,8 @@ def _check(context: Context) -> Material | None:
 def _bounded(context: Context) -> Iterator[tuple[Need, int]]:
     """What must fit, and into how much: each watching container, and all of them into the pod."""
     limits = dict(context.memory.by_container)
+    if context.memory.limit_bytes is None and not any(limits.values()):
+        return
     needs = needs_of(context)
     for need in needs:
         limit = limits.get(need.container) if need.container else None
