@@ -25,6 +25,9 @@ from watchbudget.inventory.fleet import Container, DaemonSet
 __all__ = ["Catalogue", "CatalogueError", "Recognised", "load_catalogue"]
 
 _WILDCARD = re.compile(r"[*?\[]")  # of fnmatch
+_MOST_NAMES = 1024
+"""Names of images whose signs are remembered; a name longer than `_LONGEST_NAME` never is."""
+_LONGEST_NAME = 128
 
 _MAX_BYTES = 4 << 20  # a catalogue is written by hand; more is a mistake
 
@@ -96,6 +99,7 @@ class _Signs:
     def __init__(self, entries: Sequence[Entry]) -> None:
         self._by_name: dict[str, list[_Known]] = {}
         self._by_pattern: list[tuple[re.Pattern[str], _Known]] = []
+        self._near: dict[str, tuple[_Known, ...]] = {}  # by the name asked about: releases share one
         for position, entry in enumerate(entries):
             for number, sign in enumerate(entry.match):
                 known = _Known((_weight(sign), -position, -number), entry, sign, _describe(sign))
@@ -105,11 +109,18 @@ class _Signs:
                 else:
                     self._by_name.setdefault(name, []).append(known)
 
-    def near(self, image: Image) -> Iterator[_Known]:
+    def near(self, image: Image) -> Sequence[_Known]:
         """Those whose image, if they ask for one, may be this one."""
         name = image.path[-1]
-        yield from self._by_name.get(name, ())
-        yield from (known for pattern, known in self._by_pattern if pattern.match(name))
+        found = self._near.get(name)
+        if found is None:
+            by_pattern = [known for pattern, known in self._by_pattern if pattern.match(name)]
+            found = (*self._by_name.get(name, ()), *by_pattern)
+            if len(self._near) >= _MOST_NAMES:
+                self._near.clear()
+            if len(name) <= _LONGEST_NAME:
+                self._near[name] = found
+        return found
 
 
 def load_catalogue(extra_paths: Sequence[Path] = ()) -> Catalogue:

@@ -6,6 +6,7 @@ docs/catalogue.md explains the format to people who write their own entries.
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
@@ -163,9 +164,12 @@ class Entry(Model):
 
     def stack(self, version: Version | None) -> StackRow | None:
         """The client stack of a release; of the newest where the version is unknown."""
-        best: tuple[Version, StackRow] | None = None
-        for row in self.stacks:
-            since = parse_version(row.since or "") or ()
-            if (version is None or since <= version) and (best is None or since >= best[0]):
-                best = (since, row)
-        return best[1] if best else None
+        if version is None:
+            return self.by_release[-1][1] if self.by_release else None
+        return next((row for since, row in reversed(self.by_release) if since <= version), None)
+
+    @cached_property
+    def by_release(self) -> tuple[tuple[Version, StackRow], ...]:
+        """The client stacks, oldest release first."""
+        dated = ((parse_version(row.since or "") or (), row) for row in self.stacks)
+        return tuple(sorted(dated, key=lambda pair: pair[0]))

@@ -60,7 +60,7 @@ class Image:
         """Whether the path ends in the pattern, part by part; `*` stands for any text within a part."""
         parts = _parts(pattern)
         tail = self.path[-len(parts) :]
-        return len(tail) == len(parts) and all(map(fnmatchcase, tail, parts))
+        return tail == parts or (len(tail) == len(parts) and all(map(fnmatchcase, tail, parts)))
 
 
 @cache
