@@ -209,12 +209,12 @@ def stock_kopf(cluster: LocalCluster) -> Iterator[None]:
             "KOPF_KEY": str(key),
         }
         argv = [sys.executable, "-m", "kopf", "run", "--all-namespaces", "--standalone", "--quiet"]
-        # In a session of its own: the kernel may share the processor by sessions (sched_autogroup).
+        # In the cluster's process group, like ours: the kernel may share the processor by sessions.
         child = subprocess.Popen(
             [*argv, str(Path(__file__).with_name("kopf_least.py"))],
             env=env,
             stdin=subprocess.DEVNULL,
-            start_new_session=True,
+            process_group=cluster.process_group,
         )
         try:
             cluster.apply(json.dumps(kopf_webhook("Validating", "least", port, bundle.ca_certificates)))

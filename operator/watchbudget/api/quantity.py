@@ -7,6 +7,7 @@ https://github.com/kubernetes/apimachinery/blob/v0.36.3/pkg/api/resource/quantit
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 __all__ = ["MAX_BYTES", "format_bytes", "format_quantity", "parse_quantity", "round_two_digits"]
 
@@ -63,6 +64,7 @@ def round_two_digits(number: int) -> int:
     return round(number, 2 - digits) if digits > 2 else number
 
 
+@lru_cache(maxsize=4096)
 def format_bytes(size: int) -> str:
     """A size for people, in binary units: `6.5 MiB`, `64 MiB`, `512 B`.
 

@@ -6,13 +6,12 @@ rule that forgets the group is wrong in both directions.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 __all__ = ["DEFAULT_WATCHED", "NAMESPACES", "NETWORK_POLICIES", "GroupResource"]
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class GroupResource:
+class GroupResource(NamedTuple):
     """A kind of object as the API server's paths and RBAC name it (plural, lower case)."""
 
     group: str

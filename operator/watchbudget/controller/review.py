@@ -220,10 +220,10 @@ def _flag(request: Mapping[str, Any], field: str) -> bool:
 
 def _kind(request: Mapping[str, Any]) -> Kind:
     value = _object(request, "kind", needed=True) or {}
-    parts = [value.get(part, "") for part in ("group", "version", "kind")]
-    if not all(isinstance(part, str) for part in parts) or not parts[2]:
+    group, version, kind = value.get("group", ""), value.get("version", ""), value.get("kind", "")
+    if not (isinstance(group, str) and isinstance(version, str) and isinstance(kind, str) and kind):
         raise BadReview("request.kind must have a kind, and its group, version and kind must be strings")
-    return Kind(*parts)
+    return Kind(group, version, kind)
 
 
 def _user(request: Mapping[str, Any]) -> str:

@@ -8,7 +8,6 @@ times that, and which of them an agent asks for is seldom known. So they are a f
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from decimal import Decimal
 
 from watchbudget.api.resources import GroupResource
 from watchbudget.cost.calibration import Calibration
@@ -41,28 +40,40 @@ def bill_of(
     them re-list at the same moment. The server's version comes from the census.
     """
     lines: list[Line] = []
+    sure: list[Line] = []
     unpriced: list[GroupResource] = []
+    cache = peak = list_bytes = seats = 0
+    cache_up_to = peak_up_to = list_bytes_up_to = 0
     for demand in demands:
         if demand.watches is Watches.NO:
             continue
         known = census.of(demand.resource)
         if known is None:
             unpriced.append(demand.resource)
-        else:
-            certain = counts(demand) and demand.selector is None
-            lines.append(_line(demand, known, census.server_version, calibration, certain=certain))
-    sure = [line for line in lines if line.certain]
+            continue
+        certain = counts(demand) and demand.selector is None
+        line = _line(demand, known, census.server_version, calibration, certain=certain)
+        lines.append(line)
+        cache_up_to += line.cache_bytes
+        peak_up_to += line.peak_bytes
+        list_bytes_up_to += line.list_bytes
+        if certain:
+            sure.append(line)
+            cache += line.cache_bytes
+            peak += line.peak_bytes
+            list_bytes += line.list_bytes
+            seats += line.seats
     return Bill(
         nodes=max(0, nodes),
         lines=tuple(lines),
-        cache_per_pod=sum(line.cache_bytes for line in sure),
-        peak_per_pod=sum(line.peak_bytes for line in sure),
+        cache_per_pod=cache,
+        peak_per_pod=peak,
         base_bytes=_base(sure or lines),
-        list_bytes_per_start=sum(line.list_bytes for line in sure),
-        seats_per_start=sum(line.seats for line in sure),
-        cache_per_pod_up_to=sum(line.cache_bytes for line in lines),
-        peak_per_pod_up_to=sum(line.peak_bytes for line in lines),
-        list_bytes_per_start_up_to=sum(line.list_bytes for line in lines),
+        list_bytes_per_start=list_bytes,
+        seats_per_start=seats,
+        cache_per_pod_up_to=cache_up_to,
+        peak_per_pod_up_to=peak_up_to,
+        list_bytes_per_start_up_to=list_bytes_up_to,
         unpriced=tuple(dict.fromkeys(unpriced)),
     )
 
@@ -78,7 +89,7 @@ def _line(
     row, assumed = calibration.for_stack(demand.stack)
     watchers = max(1, demand.watchers_per_pod)
     objects, stored = max(0, known.objects), max(0, known.stored_bytes)
-    cache = watchers * (objects * row.overhead_bytes + _times(row.factor, stored))
+    cache = watchers * (objects * row.overhead_bytes + _times(row.exact_factor, stored))
     return Line(
         resource=demand.resource,
         certain=certain,
@@ -86,7 +97,7 @@ def _line(
         objects=objects,
         stored_bytes=stored,
         cache_bytes=cache,
-        peak_bytes=_times(row.relist_peak, cache),
+        peak_bytes=_times(row.exact_peak, cache),
         list_bytes=watchers * stored,
         seats=watchers * seats_of_list(objects, stored, server_version),
         calibration=row.id,
@@ -97,9 +108,9 @@ def _line(
     )
 
 
-def _times(factor: Decimal, size: int) -> int:
+def _times(factor: tuple[int, int], size: int) -> int:
     """The product, rounded up, and exact for integers of any size."""
-    numerator, denominator = factor.as_integer_ratio()
+    numerator, denominator = factor
     return -(-size * numerator // denominator)
 
 

@@ -7,7 +7,7 @@ the data file alone; docs/benchmarks.md says how to repeat one.
 from __future__ import annotations
 
 from decimal import Decimal
-from functools import cache
+from functools import cache, cached_property
 from importlib import resources
 from typing import Annotated
 
@@ -48,6 +48,16 @@ class Row(_Data):
     relist_peak: Decimal = Field(ge=1, description="Below 1 a re-list would free memory.")
     base_bytes: int = Field(ge=0, description="Resident set of an idle client of this library.")
     derivation: str = Field(min_length=1, description="Which measured figures, and how they were read.")
+
+    @cached_property
+    def exact_factor(self) -> tuple[int, int]:
+        """`factor` as a fraction: numerator and denominator."""
+        return self.factor.as_integer_ratio()
+
+    @cached_property
+    def exact_peak(self) -> tuple[int, int]:
+        """`relist_peak` as a fraction."""
+        return self.relist_peak.as_integer_ratio()
 
 
 class Calibration(_Data):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from watchbudget.demand.catalogue_conditions import Condition, Lookup
@@ -94,20 +94,20 @@ def _compare(condition: Condition, value: str | None, given: bool | None = None)
 
 def _look_up(lookup: Lookup, configuration: Configuration) -> Setting:
     """The first place that has it, unless one before it is hidden."""
-    for find, names in (
-        (configuration.argument, lookup.arg),
-        (configuration.variable, lookup.env),
-        (configuration.key, lookup.key),
-    ):
-        if not names:
-            continue
-        hidden: Setting | None = None
-        for name in names:
-            setting = find(name)
-            if setting.value is not None:
-                return setting
-            if setting.hidden and hidden is None:
-                hidden = setting
-        if hidden is not None:
-            return hidden
-    return NOT_SET
+    return (
+        _first(configuration.argument, lookup.arg)
+        or _first(configuration.variable, lookup.env)
+        or _first(configuration.key, lookup.key)
+        or NOT_SET
+    )
+
+
+def _first(find: Callable[[str], Setting], names: Sequence[str]) -> Setting | None:
+    hidden = None
+    for name in names:
+        setting = find(name)
+        if setting.value is not None:
+            return setting
+        if setting.hidden and hidden is None:
+            hidden = setting
+    return hidden

@@ -40,6 +40,8 @@ class KnownAgents:
                 asked[key] = recognised, claim, answer(claim, Facts(recognised.version, configuration))
         if not asked:
             return None
+        if len(asked) == 1:
+            return _demand(resource, [*asked.values()])
         answers = sorted(asked.values(), key=lambda one: _ORDER.index(one[2].watches))
         watches = answers[0][2].watches
         return _demand(resource, [one for one in answers if one[2].watches is watches])

@@ -92,9 +92,10 @@ class Fields:
 
     def child(self, key: str) -> Fields:
         """A nested mapping; one without fields where there is none."""
-        raw = self._mapping(key)
-        broken = self.broken or (raw is _NOTHING and self.has(key))
-        return Fields(raw, self.report, self, key, broken=broken)
+        value = self._raw.get(key)
+        if isinstance(value, dict):
+            return Fields(value, self.report, self, key, broken=self.broken)
+        return Fields(self._mapping(key), self.report, self, key, broken=self.broken or value is not None)
 
     def children(self, key: str) -> Iterator[Fields]:
         """The mappings of a list."""
@@ -112,9 +113,11 @@ class Fields:
     def required_text(self, key: str) -> str | None:
         """A string that is not empty; None, and a problem, if it is absent."""
         value = self.text(key)
+        if value:
+            return value
         if self._raw.get(key) in (None, ""):
             self.missing(key)
-        return value or None
+        return None
 
     def missing(self, key: str) -> None:
         """Report that a field must be there and is not."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 from watchbudget.api.budget import WatchBudget
 from watchbudget.cost.model import Bill, Line
@@ -40,9 +41,16 @@ class Context:
         """The lines of the bill that count."""
         return tuple(line for line in self.bill.lines if line.certain)
 
+    @cached_property
+    def worked_out(self) -> dict[object, Any]:
+        """What one rule has worked out of it and another asks for again, by keys of their choice."""
+        return {}
+
     def cache_of(self, demands: Iterable[Demand]) -> int:
         """Cache bytes per pod that these demands account for, as far as they are certain."""
         wanted = {(demand.resource, demand.agent.container if demand.agent else None) for demand in demands}
+        if not wanted:
+            return 0
         return sum(
             line.cache_bytes for line in self.certain_lines if (line.resource, line.container) in wanted
         )

@@ -22,6 +22,14 @@ def watch_less(context: Context, demands: Iterable[Demand]) -> tuple[Remedy, int
     the copy on the node stays; and nobody will end the enforcement of network policies to save memory.
     """
     demands = tuple(demands)
+    key = watch_less, *map(id, demands)
+    if key not in context.worked_out:
+        context.worked_out[key] = _watch_less(context, demands)
+    found: tuple[Remedy, int] = context.worked_out[key]
+    return found
+
+
+def _watch_less(context: Context, demands: tuple[Demand, ...]) -> tuple[Remedy, int]:
     texts = dict.fromkeys(_advice(demand, context) for demand in demands)
     ended = [demand for demand in demands if demand.narrowing and _frees(demand.narrowing)]
     text = " ".join(texts)
