@@ -104,7 +104,7 @@ def _by_catalogue(
         return _unknown(resource, agents, note, reason)
     if known.watches is Watches.NO:
         return known
-    return replace(known, reason=f"{known.reason} ({note})")
+    return known.because(f"{known.reason} ({note})")
 
 
 def _unknown(resource: GroupResource, agents: KnownAgents, note: str, reason: str | None = None) -> Demand:

@@ -110,3 +110,22 @@ class Demand:
     agent: AgentMatch | None = None
     narrowing: Narrowing | None = None
     sources: tuple[str, ...] = ()  # where the claim comes from: links, files at a commit
+
+    def because(self, reason: str) -> Demand:
+        """The same demand for another reason.
+
+        Written out, as admission asks it for each: `dataclasses.replace` goes through all fields by name.
+        """
+        return Demand(
+            self.resource,
+            self.watches,
+            self.evidence,
+            reason,
+            self.watchers_per_pod,
+            self.selector,
+            self.stack,
+            self.stack_assumed,
+            self.agent,
+            self.narrowing,
+            self.sources,
+        )

@@ -97,7 +97,8 @@ class Appraiser:
         """
         self._fleet = replace(fleet, daemon_sets=(), problems=(), budget_documents=())
         self._budgets = tuple(budgets)
-        self._terms = tuple(map(_terms_of, self._budgets))
+        terms = tuple(map(_terms_of, self._budgets))
+        self._terms = tuple(terms[terms.index(each)] for each in terms)  # those that are alike are one
         self._catalogue = catalogue
         self._calibration = calibration
         self._authorizer = authorizer or Authorizer.of(fleet)
@@ -189,11 +190,11 @@ class Appraiser:
         plain: tuple[tuple[Demand, ...], Bill],
     ) -> Iterator[Case]:
         """One case for each budget. Those that count alike share watches and bill."""
-        priced: dict[_Terms, tuple[tuple[Demand, ...], Bill]] = {}
+        priced: dict[int, tuple[tuple[Demand, ...], Bill]] = {}
         for index in governing:
             terms = self._terms[index]
-            if terms not in priced:
-                priced[terms] = bill_under(
+            if id(terms) not in priced:
+                priced[id(terms)] = bill_under(
                     (demand for demand in by_trust[terms.trusted] if demand.resource in terms.resources),
                     grants,
                     terms.minimum,
@@ -202,7 +203,7 @@ class Appraiser:
                     self._calibration,
                     plain,
                 )
-            yield Case(index, *priced[terms])
+            yield Case(index, *priced[id(terms)])
 
 
 def _said(budgets: Iterable[WatchBudget]) -> list[tuple[str, WatchBudgetSpec]]:

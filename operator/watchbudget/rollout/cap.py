@@ -141,6 +141,8 @@ def cap_warning(
         appraisal: of it.
         budgets: all of them, in the order of the appraisal.
     """
+    if not any(budgets[case.index].spec.rollout for case in appraisal.cases):
+        return ()  # as for most
     now = _read(raw)
     if now is None or not (now.rolling and now.lowered):
         return ()
