@@ -91,8 +91,14 @@ class LabelSelector(ApiModel):
     match_expressions: Annotated[tuple[Requirement, ...], Field(max_length=64, strict=False)] = ()
     """Conditions that must all hold."""
 
+    @property
+    def empty(self) -> bool:
+        """Whether it has no condition, and so selects everything."""
+        return not (self.match_labels or self.match_expressions)
+
     def matches(self, labels: Mapping[str, str]) -> bool:
         """Whether the labels satisfy every condition."""
-        return all(labels.get(key) == value for key, value in self.match_labels.items()) and all(
-            requirement.matches(labels) for requirement in self.match_expressions
+        return self.empty or (
+            all(labels.get(key) == value for key, value in self.match_labels.items())
+            and all(requirement.matches(labels) for requirement in self.match_expressions)
         )

@@ -14,6 +14,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 from watchbudget.api.resources import GroupResource
 from watchbudget.demand.catalogue_conditions import Answer, Condition, Model, Sign, Source, Words
 from watchbudget.demand.images import Version, parse_version
+from watchbudget.demand.model import Narrowing
 from watchbudget.demand.readers import READERS
 
 __all__ = ["Case", "Entry", "NarrowingOption", "Per", "ResourceClaim", "StackRow"]
@@ -85,6 +86,18 @@ class NarrowingOption(Model):
     ends_function: bool = Field(default=False, description="It gives up what the agent is there for.")
     frees_memory: bool = Field(default=True, description="False: it spares the API server, not the node.")
     source: Source
+
+    @cached_property
+    def told(self) -> Narrowing:
+        """The same as a demand tells it."""
+        return Narrowing(
+            self.option,
+            self.since,
+            self.loses,
+            self.source,
+            frees_memory=self.frees_memory,
+            ends_function=self.ends_function,
+        )
 
     @field_validator("since")
     @classmethod

@@ -11,11 +11,12 @@ from watchbudget.demand.catalogue_model import ResourceClaim
 from watchbudget.demand.conditions import Facts
 from watchbudget.demand.configuration import Configuration, configuration_of
 from watchbudget.demand.images import parse_version
-from watchbudget.demand.model import AgentMatch, Demand, Evidence, Narrowing, Watches
+from watchbudget.demand.model import AgentMatch, Demand, Evidence, Watches
 from watchbudget.inventory.fleet import DaemonSet, Fleet
 
 __all__ = ["KnownAgents", "known_agents"]
 
+_MAY_WATCH = (Watches.YES, Watches.DEPENDS)
 _ORDER = (Watches.YES, Watches.DEPENDS, Watches.UNKNOWN, Watches.NO)
 
 
@@ -79,8 +80,10 @@ def _demand(resource: GroupResource, answers: list[tuple[Recognised, ResourceCla
         agent=AgentMatch(
             recognised.entry.agent, recognised.entry.title, recognised.container.name, recognised.version
         ),
-        narrowing=_narrowing(claim) if first.watches in (Watches.YES, Watches.DEPENDS) else None,
-        sources=tuple(dict.fromkeys(source for _, _, one in answers for source in one.sources)),
+        narrowing=claim.narrowing.told if claim.narrowing and first.watches in _MAY_WATCH else None,
+        sources=first.sources
+        if len(answers) == 1
+        else tuple(dict.fromkeys(source for _, _, one in answers for source in one.sources)),
     )
 
 
@@ -88,17 +91,3 @@ def _who(recognised: Recognised) -> str:
     version = f" {recognised.version}" if recognised.version else ""
     by = "" if recognised.by.startswith("image") else f" (recognised by {recognised.by})"
     return f"{recognised.entry.title}{version}{by}"
-
-
-def _narrowing(claim: ResourceClaim) -> Narrowing | None:
-    option = claim.narrowing
-    if option is None:
-        return None
-    return Narrowing(
-        option.option,
-        option.since,
-        option.loses,
-        option.source,
-        frees_memory=option.frees_memory,
-        ends_function=option.ends_function,
-    )

@@ -87,12 +87,10 @@ def _exemption(exemptions: Iterable[Exemption], key: tuple[str, str], rule: Rule
 
 def verdict_of(findings: Iterable[Finding]) -> Verdict:
     """The strictest unexempted finding of all budgets decides. Audit and Annotate let everything pass."""
-    worst = max(
-        (finding.action for finding in findings if finding.exempted is None),
-        key=lambda action: action.value,
-        default=Action.OFF,
-    )
-    return {Action.DENY: Verdict.DENY, Action.WARN: Verdict.WARN}.get(worst, Verdict.ALLOW)
+    counting = {finding.action for finding in findings if finding.exempted is None}
+    if Action.DENY in counting:
+        return Verdict.DENY
+    return Verdict.WARN if Action.WARN in counting else Verdict.ALLOW
 
 
 def worst_first(findings: Iterable[Finding]) -> tuple[Finding, ...]:

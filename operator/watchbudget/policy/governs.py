@@ -21,10 +21,12 @@ def governs(budget: WatchBudget, daemon_set: DaemonSet, namespace_labels: Namesp
 
     Of a namespace whose labels are not known (manifests seldom hold namespaces) only the name counts.
     """
-    labels = {**namespace_labels.get(daemon_set.namespace, {}), NAME_LABEL: daemon_set.namespace}
-    return budget.spec.daemon_set_selector.matches(
-        daemon_set.labels
-    ) and budget.spec.namespace_selector.matches(labels)
+    if not budget.spec.daemon_set_selector.matches(daemon_set.labels):
+        return False
+    selector = budget.spec.namespace_selector
+    return selector.empty or selector.matches(
+        {**namespace_labels.get(daemon_set.namespace, {}), NAME_LABEL: daemon_set.namespace}
+    )
 
 
 def rests_on_unknown_labels(

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 __all__ = ["Ledger", "Share"]
 
@@ -103,17 +104,20 @@ class Ledger:
         """
         shares = {**self._shares, key: (share,)}
         gone = self._shares.get(key, ())
+        totals: dict[str, Any] = {
+            "total": self.total + share.total - sum(each.total for each in gone),
+            "_shares": shares,
+            "_everywhere": self._everywhere + share.everywhere - sum(each.everywhere for each in gone),
+        }
+        if not share.node_selector and not any(each.node_selector for each in gone):  # as of most
+            found = Ledger(_values=self._values, _by_label=self._by_label, **totals)
+            vars(found)["_dearest"] = self._dearest
+            return found
         values = _added(self._values, (*_values(gone, -1), *_values((share,), 1)))
         if not _ranked_alike(self._values, values):  # seldom: others must be entered under another label
             return Ledger.of((key, each) for key, found in shares.items() for each in found)
         sums = (*_sums(gone, self._values, -1), *_sums((share,), values, 1))
-        return Ledger(
-            total=self.total + share.total - sum(each.total for each in gone),
-            _shares=shares,
-            _values=values,
-            _by_label=_added(self._by_label, sums),
-            _everywhere=self._everywhere + share.everywhere - sum(each.everywhere for each in gone),
-        )
+        return Ledger(_values=values, _by_label=_added(self._by_label, sums), **totals)
 
 
 def _values(shares: Iterable[Share], sign: int) -> Iterator[tuple[str, str, int]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 from watchbudget.api.budget import Rollout
@@ -79,6 +80,7 @@ def starts_of(strategy: UpdateStrategy, nodes: int) -> Starts | None:
     return max(found, key=lambda starts: starts.number, default=None)
 
 
+@lru_cache(maxsize=1024)
 def count_of(given: str, nodes: int) -> int | None:
     """What `20` or `30%` comes to on so many nodes, which it may exceed; None for what is neither."""
     if not _COUNT.fullmatch(given) or not given.isascii():
