@@ -54,6 +54,7 @@ class Ledger:
 
     total: int = 0
     _shares: Mapping[Key, Sequence[Share]] = field(default_factory=dict)
+    _replaced: Mapping[Key, Sequence[Share]] = field(default_factory=dict)  # instead of some of them
     _values: Table = field(default_factory=dict)
     _by_label: Table = field(default_factory=dict)
     _everywhere: int = 0
@@ -99,14 +100,13 @@ class Ledger:
     def replacing(self, key: Key, share: Share) -> Ledger:
         """The same ledger with one DaemonSet's share put in or exchanged, as admission needs it.
 
-        But for the copy of one table it takes as long as there are labels, not DaemonSets: admission
-        asks it for every budget.
+        It takes as long as there are labels, not DaemonSets: admission asks it for every budget.
         """
-        shares = {**self._shares, key: (share,)}
-        gone = self._shares.get(key, ())
+        gone = self._replaced.get(key) or self._shares.get(key, ())
         totals: dict[str, Any] = {
             "total": self.total + share.total - sum(each.total for each in gone),
-            "_shares": shares,
+            "_shares": self._shares,
+            "_replaced": {**self._replaced, key: (share,)},
             "_everywhere": self._everywhere + share.everywhere - sum(each.everywhere for each in gone),
         }
         if not share.node_selector and not any(each.node_selector for each in gone):  # as of most
@@ -115,6 +115,7 @@ class Ledger:
             return found
         values = _added(self._values, (*_values(gone, -1), *_values((share,), 1)))
         if not _ranked_alike(self._values, values):  # seldom: others must be entered under another label
+            shares = {**self._shares, **self._replaced, key: (share,)}
             return Ledger.of((key, each) for key, found in shares.items() for each in found)
         sums = (*_sums(gone, self._values, -1), *_sums((share,), values, 1))
         return Ledger(_values=values, _by_label=_added(self._by_label, sums), **totals)
