@@ -20,8 +20,10 @@ from watchbudget.controller.reading import Around, Reader
 from watchbudget.controller.reviews import Reviews
 from watchbudget.controller.store import Kind, Store, View
 from watchbudget.inventory.errors import ClusterError, ServerGone
-from watchbudget.inventory.fleet import Census, ResourceCensus
+from watchbudget.inventory.fleet import Census, DaemonSet, ResourceCensus
 from watchbudget.inventory.rbac import Binding, Rbac, Subject
+from watchbudget.policy.appraisal import Appraisal
+from watchbudget.policy.judge import Judge
 
 DECLARED = {"watchbudget.io/watches": '{"namespaces": "all"}'}
 
@@ -281,6 +283,32 @@ def test_a_fault_of_ours_is_not_swallowed(caplog: pytest.LogCaptureFixture):
 
     caplog.set_level(logging.ERROR)
     run()
+
+
+def test_a_daemon_set_that_breaks_a_rule_of_ours_is_set_apart_and_told_once(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+):
+    made = Judge.appraise
+
+    def fails_on_one(self: Judge, item: DaemonSet) -> Appraisal:
+        if item.name == "odd":
+            raise ZeroDivisionError
+        return made(self, item)
+
+    @async_test
+    async def run():
+        monkeypatch.setattr(Judge, "appraise", fails_on_one)
+        async with running("a", "odd") as rig:
+            rig.store.tell(Kind.DAEMON_SET, daemon_set("b"))
+            await until(lambda: rig.names() == {"a", "b"})
+            await rig.calm()
+            monkeypatch.undo()
+            rig.store.tell(Kind.DAEMON_SET, daemon_set("c"))
+            await until(lambda: rig.names() == {"a", "b", "c", "odd"})
+
+    run()
+    (told,) = [each.getMessage() for each in caplog.records if "Set apart" in each.getMessage()]
+    assert "DaemonSet logging/odd: could not be judged, by a fault of watchbudget" in told
 
 
 def _with_account(name: str) -> dict[str, Any]:

@@ -365,6 +365,7 @@ def test_its_log_is_plain_by_default_and_json_on_demand(
     for line in lines:
         assert line["severity"] in {"DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"}
         assert line["logger"].startswith("watchbudget.")
+        assert line["time"].endswith("Z")
         assert abs(dt.datetime.fromisoformat(line["time"]).timestamp() - time.time()) < 600
         assert "\n" not in line["message"]
     messages = [line["message"] for line in lines]
@@ -375,7 +376,7 @@ def test_its_log_is_plain_by_default_and_json_on_demand(
     assert len(written) > 5
     for text in written:
         assert re.match(
-            r"[-0-9]{10} [:0-9]{8},[0-9]{3} (DEBUG|INFO|WARNING|ERROR) +watchbudget[.a-z_]+: .", text
+            r"[-0-9]{10}T[:0-9]{8}\.[0-9]{3}Z (DEBUG|INFO|WARNING|ERROR) +watchbudget[.a-z_]+: .", text
         ), text
 
 

@@ -8,12 +8,14 @@ import copy
 import itertools
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry
 
 from fake_apiserver import async_test
+from policy_samples import declared
 from rollout_pods import READY, container, held_pod, path_of, permitted_pod
 from scripted_api import ScriptedApi
 from watchbudget.controller import rollouts as module
@@ -25,6 +27,7 @@ from watchbudget.controller.start_metrics import StartMetrics
 from watchbudget.controller.start_news import StartNews
 from watchbudget.controller.status import Staging
 from watchbudget.controller.wire import Reply, WireError
+from watchbudget.inventory.fleet import Container
 from watchbudget.rollout.gate import LABEL, PAUSED
 from watchbudget.rollout.model import Ceiling, Terms
 
@@ -332,6 +335,18 @@ async def test_a_process_that_was_stopped_in_the_middle_of_a_pass_goes_on(monkey
         task = asyncio.create_task(its.rollouts._passes())
         await until(lambda: passes == 3)
         task.cancel()
+
+
+def test_a_new_template_of_what_is_rolled_in_waves_is_looked_at_soon(monkeypatch: pytest.MonkeyPatch):
+    its, looks = Setting(), []
+    monkeypatch.setattr(its.rollouts._daemon_sets, "soon", lambda: looks.append("soon"))
+    first = replace(PLAN, waves={KEY: declared(name=KEY[1])})
+    its.rollouts.carry(first)
+    its.rollouts.carry(replace(first, waves=dict(first.waves)))
+    assert looks == ["soon"]
+    newer = replace(first.waves[KEY], containers=(Container("agent", "agent:2"),))
+    its.rollouts.carry(replace(first, waves={KEY: newer}))
+    assert looks == ["soon"] * 2
 
 
 @async_test

@@ -69,6 +69,7 @@ def test_waves_want_strategy_and_word_of_the_owner():
         plan = planned(item, paced)
         assert plan.terms[item.key].waves is waves
         assert plan.caps == ({item.key: 7} if waves else {})
+        assert plan.waves == ({item.key: item} if waves else {})
         ungated = planned(item, budget("paced", rollout={"maxConcurrentStarts": 7, "gate": False}))
         assert ungated.caps == {}  # nothing holds the successors
 

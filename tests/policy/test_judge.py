@@ -406,3 +406,26 @@ class TestAgain:
         without = Judge(replace(loaded, config_maps=()), (budget(),), **rest)
         assert without.audit() != judge(loaded, (budget(),), **rest)
         assert without.again(loaded, (budget(),), today=TODAY).audit() == judge(loaded, (budget(),), **rest)
+
+
+@pytest.mark.parametrize("step", ["appraise", "_judge"])
+def test_one_that_cannot_be_judged_by_a_fault_of_ours_is_set_apart(
+    step: str, monkeypatch: pytest.MonkeyPatch
+):
+    made = getattr(Judge, step)
+
+    def fails_on_one(self: Judge, item: object) -> object:
+        if getattr(item, "daemon_set", item).name == "odd":
+            raise KeyError("no such thing")
+        return made(self, item)
+
+    monkeypatch.setattr(Judge, step, fails_on_one)
+    three = fleet(declared(name="one"), declared(name="odd"), declared(name="two"))
+    found = audit(three, budget(enforcement={"action": "Warn"}))
+    assert {each.daemon_set.name for each in found.judgements} == {"one", "two"}
+    assert found.standings[0].governed == found.standings[0].violating == 2
+    (problem,) = [each for each in found.problems if each.object and "odd" in each.object]
+    assert problem.severity == "error"
+    assert "a fault of watchbudget; please report it: KeyError at test_judge.py:" in problem.message
+    monkeypatch.undo()
+    assert len(audit(three, budget()).judgements) == 3

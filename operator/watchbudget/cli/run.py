@@ -7,6 +7,7 @@ import logging
 import os
 import platform
 import sys
+import time
 from pathlib import Path
 
 import click
@@ -138,10 +139,12 @@ def command(
     )
     try:
         asyncio.run(process.run(chosen))
-    except process.CannotRunError as error:
-        raise FailedError(str(error)) from error
-    except OSError as error:
-        raise FailedError(f"it cannot listen: {error}") from error
+    except (process.CannotRunError, OSError) as error:
+        why = f"it cannot listen: {error}" if isinstance(error, OSError) else str(error)
+        if log_format == "json":  # whoever collects the log reads no plain line in it
+            logging.getLogger(__name__).critical("It cannot run: %s", why)
+            sys.exit(FailedError.exit_code)
+        raise FailedError(why) from error
 
 
 def _configure_logging(log_format: str, level: str) -> None:
@@ -150,11 +153,15 @@ def _configure_logging(log_format: str, level: str) -> None:
         from pythonjsonlogger.json import JsonFormatter  # noqa: PLC0415 - of the operator's extra
 
         fields = {"levelname": "severity", "name": "logger", "asctime": "time"}
-        handler.setFormatter(
-            JsonFormatter("%(asctime)s %(levelname)s %(name)s %(message)s", rename_fields=fields)
+        formatter: logging.Formatter = JsonFormatter(
+            "%(asctime)s %(levelname)s %(name)s %(message)s", rename_fields=fields
         )
     else:
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s"))
+        formatter = logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s")
+    # RFC 3339 in UTC, as the API server's own times.
+    formatter.converter = time.gmtime
+    formatter.default_time_format, formatter.default_msec_format = "%Y-%m-%dT%H:%M:%S", "%s.%03dZ"
+    handler.setFormatter(formatter)
     logging.basicConfig(level=level.upper(), handlers=[handler])
     for noisy in ("kopf", "asyncio", "aiohttp"):
         logging.getLogger(noisy).setLevel(max(logging.WARNING, logging.getLogger().level))

@@ -104,7 +104,7 @@ class Judging:
         self._news, self._urgent = asyncio.Event(), asyncio.Event()
         self._bench: Judge | None = None
         self._unbound = _Unbound()
-        self._unread, self._unasked = Trouble(log), Trouble(log)
+        self._unread, self._unasked, self._faulty = Trouble(log), Trouble(log), Trouble(log)
 
     def changed(self) -> None:
         """Ask for a judgement; from any thread."""
@@ -149,6 +149,10 @@ class Judging:
         view = self._store.view()  # reading took a while, and roles may have come meanwhile
         fleet, known = self._reader.fleet(view), self._reader.known()
         audit, snapshot = await asyncio.to_thread(self._decide, view, fleet)
+        if snapshot.bench.faults:
+            self._faulty.tell("Set apart", "; ".join(map(str, snapshot.bench.faults)))
+        else:
+            self._faulty.over()
         result = Judged(
             view=view,
             audit=audit,

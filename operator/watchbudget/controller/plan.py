@@ -25,6 +25,7 @@ class Plan:
         ceilings: by budget.
         caps: of DaemonSets that are rolled in waves: how many nodes may be without a ready pod of it.
         uids: of budgets, for events about them.
+        waves: DaemonSets that are rolled in waves, as judged: what has changed of them is looked at soon.
         begun: since when DaemonSets roll, as their budgets' status has it: known again after a restart.
     """
 
@@ -32,6 +33,7 @@ class Plan:
     ceilings: Mapping[str, Ceiling] = field(default_factory=dict)
     caps: Mapping[Key, int] = field(default_factory=dict)
     uids: Mapping[str, str] = field(default_factory=dict)
+    waves: Mapping[Key, DaemonSet] = field(default_factory=dict)
     begun: Mapping[Key, str] = field(default_factory=dict)
 
 
@@ -42,11 +44,13 @@ def plan_of(appraisals: Iterable[Appraisal], budgets: Sequence[WatchBudget]) -> 
         appraisals: of all DaemonSets.
         budgets: all of them, in the order of the appraisals.
     """
-    terms, caps = {}, {}
+    terms, caps, rolled = {}, {}, {}
     for appraisal in appraisals:
         item = appraisal.daemon_set
         waves = _wants_waves(item)
         terms[item.key] = replace(terms_of(appraisal, budgets), waves=waves)
+        if waves:
+            rolled[item.key] = item
         # What no budget gates (any more) is not held: its waves would outrun the permits.
         cap = tightest(caps_of(appraisal, budgets)) if waves and terms[item.key].budgets else None
         if cap is not None:
@@ -56,6 +60,7 @@ def plan_of(appraisals: Iterable[Appraisal], budgets: Sequence[WatchBudget]) -> 
         terms=terms,
         ceilings=ceilings_of(budgets, {name: why for name, why in said if why is not None}),
         caps=caps,
+        waves=rolled,
         uids={budget.name: budget.metadata.uid or "" for budget in budgets},
         begun={
             (each.namespace, each.name): each.started_at

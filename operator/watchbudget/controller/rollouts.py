@@ -128,7 +128,7 @@ class Rollouts:
 
     def carry(self, plan: Plan) -> None:
         """Go by this plan from now on. To be called after every judgement, in every replica."""
-        if plan.terms != self._plan.terms:
+        if plan.terms != self._plan.terms or plan.waves != self._plan.waves:
             self._daemon_sets.soon()
         self._plan = plan
         self.wake()

@@ -24,15 +24,17 @@ def audit_of(
     appraisals: Sequence[Appraisal],
     judgements: Sequence[Judgement],
     sums: Sequence[Ledger],
+    faults: Sequence[Problem] = (),
 ) -> Audit:
     """The audit, worst first.
 
     Args:
         fleet: what was judged.
         budgets: by which.
-        appraisals: of every DaemonSet.
+        appraisals: of every DaemonSet that could be judged.
         judgements: of the same, in the same order.
         sums: for each budget, those that limits were held against.
+        faults: what of the others.
     """
     ordered = tuple(sorted(judgements, key=_worst_first))
     return Audit(
@@ -40,7 +42,7 @@ def audit_of(
         budgets=tuple(budget.name for budget in budgets),
         judgements=ordered,
         totals=_totals(ordered),
-        problems=tuple(dict.fromkeys((*fleet.problems, *_problems(fleet, budgets, appraisals)))),
+        problems=tuple(dict.fromkeys((*fleet.problems, *faults, *_problems(fleet, budgets, appraisals)))),
         standings=standings_of(budgets, zip(appraisals, judgements, strict=True), sums),
     )
 

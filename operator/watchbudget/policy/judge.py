@@ -5,11 +5,13 @@ Pure: the same fleet, budgets and day give the same audit, in whatever order any
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
-from typing import Any
+from pathlib import PurePath
+from typing import Any, TypeVar
 
 from watchbudget.api.budget import WatchBudget
 from watchbudget.api.resources import GroupResource
@@ -17,7 +19,7 @@ from watchbudget.cost.calibration import Calibration
 from watchbudget.cost.model import Bill
 from watchbudget.demand.after import fleet_after
 from watchbudget.demand.catalogue import Catalogue
-from watchbudget.inventory.fleet import DaemonSet, Fleet
+from watchbudget.inventory.fleet import DaemonSet, Fleet, Problem
 from watchbudget.inventory.rbac import Binding
 from watchbudget.policy.appraisal import Appraisal, Appraiser, Case
 from watchbudget.policy.audit import audit_of
@@ -28,6 +30,9 @@ from watchbudget.policy.nodes import Ledger, Share
 from watchbudget.policy.rules import Rule
 
 __all__ = ["Judge", "judge"]
+
+_T = TypeVar("_T")
+_U = TypeVar("_U")
 
 
 def judge(
@@ -84,6 +89,7 @@ class Judge:
     Attributes:
         fleet: the snapshot.
         budgets: all of them, in the order in which appraisals and sums count them.
+        faults: what could not be judged because of a fault of ours, as far as it was judged.
     """
 
     def __init__(
@@ -109,6 +115,7 @@ class Judge:
         self.fleet = fleet
         self.budgets = tuple(budgets)
         self._today = today
+        self.faults: list[Problem] = []
         self._known_steps: dict[tuple[int, bool], tuple[tuple[Rule, Action], ...]] = {}
         self._catalogue, self._calibration = catalogue, calibration
         if known is not None and known.appraiser.holds_for(fleet, self.budgets):
@@ -144,12 +151,13 @@ class Judge:
     def audit(self) -> Audit:
         """Judge every DaemonSet of the fleet, worst first; see `judge`."""
         judgements = [each.judgement for each in self._judged]
-        return audit_of(self.fleet, self.budgets, self.appraisals, judgements, self.sums)
+        appraisals = [each.appraisal for each in self._judged]
+        return audit_of(self.fleet, self.budgets, appraisals, judgements, self.sums, self.faults)
 
     @cached_property
     def appraisals(self) -> tuple[Appraisal, ...]:
         """Those of the fleet's DaemonSets, in its order."""
-        return tuple(map(self.appraise, self.fleet.daemon_sets))
+        return tuple(self._each(self.fleet.daemon_sets, self.appraise, lambda item: item))
 
     @cached_property
     def sums(self) -> tuple[Ledger, ...]:
@@ -158,7 +166,17 @@ class Judge:
 
     @cached_property
     def _judged(self) -> tuple[_Judged, ...]:
-        return tuple(map(self._judge, self.appraisals))
+        return tuple(self._each(self.appraisals, self._judge, lambda each: each.daemon_set))
+
+    def _each(
+        self, items: Iterable[_T], make: Callable[[_T], _U], of: Callable[[_T], DaemonSet]
+    ) -> Iterator[_U]:
+        """What is made of each. One of which nothing can be made is set apart, so that no other suffers."""
+        for item in items:
+            try:
+                yield make(item)
+            except Exception as error:  # noqa: BLE001 - whatever it is, it is a fault of ours
+                self.faults.append(_fault(of(item), error))
 
     def _judge(self, appraisal: Appraisal) -> _Judged:
         item = appraisal.daemon_set
@@ -254,6 +272,15 @@ class Judge:
             0 if limits.cache_per_node is None else ledger.node_of(appraisal.daemon_set.node_selector),
             0 if limits.cache_total is None else ledger.total,
         )
+
+
+def _fault(daemon_set: DaemonSet, error: Exception) -> Problem:
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    message = (
+        f"could not be judged, by a fault of watchbudget; please report it: {type(error).__name__} at "
+        f"{PurePath(place.filename).name}:{place.lineno}: {str(error)[:200]}"
+    )
+    return Problem(daemon_set.source, message, daemon_set.title)
 
 
 def _share(appraisal: Appraisal, bill: Bill) -> Share:

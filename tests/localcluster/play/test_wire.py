@@ -57,3 +57,16 @@ def test_a_stream_is_listed_when_its_mark_went_by_even_in_two_parts(cut: int):
     reply, _ = asyncio.run(_ask([stream[:cut], stream[cut:]], until=b"marked"))
     assert reply is not None
     assert asyncio.run(_ask([stream], until=b"never"))[0] is None
+
+
+@given(st.integers(1, 5), st.integers(60, 95))
+def test_a_mark_is_seen_with_the_edge_of_a_chunk_inside(edge: int, cut: int):
+    """As a server ends its chunks where its buffer is full, in the middle of an event."""
+    mark = b"marked"
+    first, second = b"hello" + mark[:edge], mark[edge:] + b"more"
+    chunks = b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in (first, second))
+    stream = CHUNKED.partition(b"5\r\n")[0] + chunks
+    assert mark not in stream
+    for pieces in ([stream], [stream[:cut], stream[cut:]], [bytes([each]) for each in stream]):
+        assert asyncio.run(_ask(pieces, until=mark))[0] is not None
+        assert asyncio.run(_ask(pieces, until=b"merked"))[0] is None

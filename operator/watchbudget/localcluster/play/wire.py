@@ -8,6 +8,7 @@ connections share, its end recognised by its last bytes, and nothing of it is ke
 from __future__ import annotations
 
 import asyncio
+import re
 import ssl
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -20,6 +21,10 @@ _BUFFER = bytearray(256 * 1024)
 _VIEW = memoryview(_BUFFER)
 _LAST_CHUNK = b"\r\n0\r\n\r\n"
 _KEPT = 1024
+_EDGE = 12
+"""Bytes between two chunks, at most: two line ends and a size of up to eight digits."""
+
+_BETWEEN = re.compile(rb"\r\n[0-9a-fA-F]{1,8}\r\n")
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,10 +160,10 @@ class Wire(asyncio.BufferedProtocol):
         self._size += count
         marked = False
         if self._mark is not None and self._status < 300:
-            # A mark may lie across two reads; it is never longer than the tail that is kept of the last one.
-            seam = self._tail + bytes(_BUFFER[start : min(end, start + len(self._mark))])
-            marked = self._mark in seam or _BUFFER.find(self._mark, start, end) >= 0
-        kept = max(len(_LAST_CHUNK), len(self._mark or b""))
+            # A mark may lie across two reads; with its chunk's edge it is shorter than the tail that is kept.
+            seam = self._tail + bytes(_BUFFER[start : min(end, start + len(self._mark) + _EDGE)])
+            marked = _holds(seam, self._mark, 0, len(seam)) or _holds(_BUFFER, self._mark, start, end)
+        kept = max(len(_LAST_CHUNK), len(self._mark or b"") + _EDGE)
         self._tail = (self._tail + bytes(_BUFFER[max(start, end - kept) : end]))[-kept:]
         if self._length is not None:
             self._complete = self._size >= self._length
@@ -168,3 +173,18 @@ class Wire(asyncio.BufferedProtocol):
             self._mark = None
         if (marked or self._complete) and self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(Reply(self._status, self._headers, self._start[:_KEPT], self._size))
+
+
+def _holds(data: bytes | bytearray, mark: bytes, start: int, end: int) -> bool:
+    """Whether the mark is in it; the server may end a chunk in the middle of it."""
+    if data.find(mark, start, end) >= 0:
+        return True
+    middle = len(mark) // 2  # one half is whole wherever it is cut
+    for half, before in ((mark[:middle], 0), (mark[middle:], middle + _EDGE)):
+        at = data.find(half, start, end)
+        while at >= 0:
+            around = bytes(data[max(start, at - before) : min(end, at + len(mark) + _EDGE)])
+            if mark in _BETWEEN.sub(b"", around):
+                return True
+            at = data.find(half, at + 1, end)
+    return False
