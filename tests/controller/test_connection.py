@@ -246,6 +246,52 @@ async def test_an_answer_to_somebody_who_is_gone_is_noted_all_the_same():
                 await asyncio.sleep(0.01)
 
 
+class Choked:
+    """A transport whose other side reads nothing, until it is told so."""
+
+    def __init__(self) -> None:
+        self.reading = True
+        self.written: list[bytes] = []
+
+    def get_extra_info(self, _: str) -> Choked:
+        return self
+
+    def setsockopt(self, *_: object) -> None: ...
+
+    def is_closing(self) -> bool:
+        return False
+
+    def write(self, data: bytes) -> None:
+        self.written.append(data)
+
+    def pause_reading(self) -> None:
+        self.reading = False
+
+    def resume_reading(self) -> None:
+        self.reading = True
+
+
+@async_test
+async def test_nothing_more_is_read_of_who_does_not_read_answers():
+    async def later(request: Request) -> Reply:
+        return echo(request)
+
+    transport, its = Choked(), Connection(later, set())
+    its.connection_made(transport)  # type: ignore[arg-type]
+    its.data_received(sized(b"1"))
+    assert not transport.reading  # one answer at a time
+    its.pause_writing()
+    await asyncio.sleep(0.01)
+    assert (len(transport.written), transport.reading) == (1, False)
+    its.resume_writing()
+    assert transport.reading
+    its.data_received(sized(b"2"))
+    its.resume_writing()
+    assert not transport.reading  # it is being answered
+    await asyncio.sleep(0.01)
+    assert (len(transport.written), transport.reading) == (2, True)
+
+
 def test_refusals_name_the_product_and_carry_headers():
     assert refusal(405, "no", Allow="POST") == Reply(
         405, b'{"message": "watchbudget: no"}', (("Allow", "POST"),)

@@ -95,6 +95,7 @@ class Connection(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
         self._refused: Reply | None = None  # of the request that is arriving
         self._feeding = self._arrived = 0  # bytes
+        self._choked = False  # the other side reads no answers
         self._begin()
 
     def _begin(self) -> None:
@@ -138,13 +139,14 @@ class Connection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """The other side reads no answers: nothing more is taken from it until it does."""
+        self._choked = True
         if self._transport is not None:
             self._transport.pause_reading()
 
     def resume_writing(self) -> None:
         """It reads again."""
-        if self._transport is not None and self._answering is None:
-            self._transport.resume_reading()
+        self._choked = False
+        self._read_on()
 
     def data_received(self, data: bytes) -> None:
         """Feed the parser, then answer what is complete."""
@@ -232,9 +234,12 @@ class Connection(asyncio.Protocol):
         reply = await answer
         self._answering = None
         self._send(reply, keep_alive=request.keep_alive)
-        if self._transport is not None:
+        self._go_on()
+        self._read_on()
+
+    def _read_on(self) -> None:
+        if self._transport is not None and self._answering is None and not self._choked:
             self._transport.resume_reading()
-            self._go_on()
 
     def _send(self, reply: Reply, *, keep_alive: bool) -> None:
         if self._transport is not None and not self._transport.is_closing():
