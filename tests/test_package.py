@@ -8,6 +8,7 @@ import sys
 import sysconfig
 from pathlib import Path
 
+import pytest
 from click.testing import CliRunner
 
 from conftest import ROOT
@@ -54,6 +55,19 @@ def test_a_missing_extra_is_named():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "pip install 'watchbudget[localcluster]'" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "missing", ["aiohttp", "httptools", "jsonpatch", "kopf", "orjson", "pythonjsonlogger"]
+)
+def test_what_the_operator_needs_is_named(missing: str):
+    code = f"import runpy, sys; sys.modules['{missing}'] = None; "
+    code += "sys.argv = ['watchbudget', 'run', '--log-format=json', '--context=none-such']; "
+    code += "runpy.run_module('watchbudget', run_name='__main__')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "pip install 'watchbudget[operator]'" in done.stderr
     assert "Traceback" not in done.stderr
 
 

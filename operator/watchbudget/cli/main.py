@@ -27,9 +27,7 @@ _PIPE_CLOSED = 141
 
 _EXTRAS = {
     "cryptography": "localcluster",
-    "kopf": "operator",
-    "aiohttp": "operator",
-    "pythonjsonlogger": "operator",
+    **dict.fromkeys(("aiohttp", "httptools", "jsonpatch", "kopf", "orjson", "pythonjsonlogger"), "operator"),
 }
 """Which extra brings a package that the audit does without."""
 
