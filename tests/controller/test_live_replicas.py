@@ -120,7 +120,7 @@ def test_sigterm_ends_it_without_a_failed_request(cluster: LocalCluster):
         assert cluster.request("GET", LEASE_PATH).json()["spec"]["holderIdentity"] == ""
         last = [each["objectRef"]["resource"] for each in writes(cluster, replica) if received(each) > ending]
         assert set(last[:-1]) <= {"leases"}
-        assert last[-1] == "leases"  # given away, when all else was done
+        assert last[-1:] in ([], ["leases"])  # given away, when all else was done; perhaps before we looked
         cluster.kubectl("delete", "wb", "strict")
 
 

@@ -246,7 +246,10 @@ def test_critical_pods_are_held_only_by_leave(staged: Staged):
     staged.budget(maxConcurrentStarts=1, gateCritical=True)
     staged.apply(agent("second", **critical))
     eventually(lambda: staged.done("second", FEW), "they start one by one")
-    assert {len(story.patched) for story in staged.stories("second").values()} == {2}
+    eventually(
+        lambda: {len(story.patched) for story in staged.stories("second").values()} == {2},
+        "each is released, and its label goes",
+    )
     assert staged.in_flight("second") == 1
 
 
