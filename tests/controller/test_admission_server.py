@@ -210,10 +210,18 @@ async def test_probes_and_metrics():
             await post(session, f"https://127.0.0.1:{server.port}{path}", body())
         await post(session, f"https://127.0.0.1:{server.port}/allow", b"{}")
         await post(session, f"https://127.0.0.1:{server.port}/typo", body())
+        for path, data, coding in (
+            ("deny", b"x", "gzip"),
+            ("deny", padded(MAX_BODY + 1), "identity"),
+            ("typo", b"x", "gzip"),
+        ):
+            await post(
+                session, f"https://127.0.0.1:{server.port}/{path}", data, **{"Content-Encoding": coding}
+            )
         _, metrics = await probe("/metrics")
     for path, verdict, count in (
         ("/deny", "denied", 2), ("/allow", "allowed", 1), ("/fail", "error", 1), ("/allow", "refused", 1),
-        ("unknown", "refused", 1),
+        ("unknown", "refused", 2), ("/deny", "refused", 2),
     ):  # fmt: skip
         line = f'watchbudget_admission_seconds_count{{path="{path}",verdict="{verdict}"}} {count}.0'
         assert line in metrics

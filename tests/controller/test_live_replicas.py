@@ -108,6 +108,7 @@ def test_sigterm_ends_it_without_a_failed_request(cluster: LocalCluster):
         with Reviewer(replica) as one, Reviewer(replica, keep=False) as many:
             one.wait_for(5)
             many.wait_for(5)
+            told = moment()
             replica.signal(signal.SIGTERM)
             eventually(lambda: replica.probe("/readyz") == (503, "not ready: shutting down\n"))
             ending = moment()
@@ -118,9 +119,9 @@ def test_sigterm_ends_it_without_a_failed_request(cluster: LocalCluster):
             assert replica.process.wait(15) == 0
         assert set(one.answers + many.answers) <= {"denied", "not connected"}
         assert cluster.request("GET", LEASE_PATH).json()["spec"]["holderIdentity"] == ""
-        last = [each["objectRef"]["resource"] for each in writes(cluster, replica) if received(each) > ending]
-        assert set(last[:-1]) <= {"leases"}
-        assert last[-1:] in ([], ["leases"])  # given away, when all else was done; perhaps before we looked
+        done = sorted((received(each), each["objectRef"]["resource"]) for each in writes(cluster, replica))
+        assert {what for at, what in done if at > ending} <= {"leases"}
+        assert [what for at, what in done if at > told][-1] == "leases"  # given away, when all else was done
         cluster.kubectl("delete", "wb", "strict")
 
 

@@ -76,7 +76,11 @@ class Connection(asyncio.Protocol):
     """Reads requests and has them answered in their order."""
 
     def __init__(
-        self, answer: Answerer, connections: set[Connection], ending: Callable[[], bool] = lambda: False
+        self,
+        answer: Answerer,
+        connections: set[Connection],
+        ending: Callable[[], bool] = lambda: False,
+        refused: Callable[[str, Reply], object] = lambda *_: None,
     ) -> None:
         """Begin.
 
@@ -84,10 +88,11 @@ class Connection(asyncio.Protocol):
             answer: answers a request.
             connections: those that are open; it enters and leaves by itself.
             ending: whether to close it with the next answer.
+            refused: told the path, as far as it is known, of a request that cannot be read, and the answer.
         """
         self._answer = answer
         self._connections = connections
-        self._ending = ending
+        self._ending, self._tell_refused = ending, refused
         self._parser = httptools.HttpRequestParser(self)
         self._transport: asyncio.Transport | None = None
         self._complete: deque[Request] = deque()
@@ -110,6 +115,10 @@ class Connection(asyncio.Protocol):
     def busy(self) -> bool:
         """Whether a request is arriving or being answered."""
         return self._arriving or self._answering is not None or bool(self._complete)
+
+    @property
+    def _path(self) -> str:
+        return self._url.split(b"?", 1)[0].decode("latin-1")
 
     def end_soon(self) -> None:
         """Close it if it is idle; else `ending` does."""
@@ -208,9 +217,8 @@ class Connection(asyncio.Protocol):
     def on_message_complete(self) -> None:
         """All of a request has arrived."""
         method = self._parser.get_method().decode("ascii")
-        path = self._url.split(b"?", 1)[0].decode("latin-1")
         keep = self._parser.should_keep_alive()
-        self._complete.append(Request(method, path, b"".join(self._body), self._began, keep))
+        self._complete.append(Request(method, self._path, b"".join(self._body), self._began, keep))
         self._stop_timer()
         self._begin()
 
@@ -274,6 +282,7 @@ class Connection(asyncio.Protocol):
         self._stop_timer()
         self._arriving = False
         self._transport.write(_encoded(self._refused, close=True))
+        self._tell_refused(self._path, self._refused)
         self._timer = asyncio.get_running_loop().call_later(LINGER_SECONDS, self._transport.close)
 
     def _stop_timer(self) -> None:

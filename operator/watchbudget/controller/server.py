@@ -186,7 +186,12 @@ class AdmissionServer:
         return self._ready()
 
     def _connect(self) -> Connection:
-        return Connection(self._answer, self._connections, lambda: self._draining)
+        return Connection(
+            self._answer,
+            self._connections,
+            ending=lambda: self._draining,
+            refused=lambda path, reply: self._refused(path if path in self._handlers else "unknown", reply),
+        )
 
     def _answer(self, request: Request) -> Reply | Awaitable[Reply]:
         """At once where the handler answers at once."""

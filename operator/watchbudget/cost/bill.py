@@ -40,40 +40,28 @@ def bill_of(
     them re-list at the same moment. The server's version comes from the census.
     """
     lines: list[Line] = []
-    sure: list[Line] = []
     unpriced: list[GroupResource] = []
-    cache = peak = list_bytes = seats = 0
-    cache_up_to = peak_up_to = list_bytes_up_to = 0
     for demand in demands:
         if demand.watches is Watches.NO:
             continue
         known = census.of(demand.resource)
         if known is None:
             unpriced.append(demand.resource)
-            continue
-        certain = counts(demand) and demand.selector is None
-        line = _line(demand, known, census.server_version, calibration, certain=certain)
-        lines.append(line)
-        cache_up_to += line.cache_bytes
-        peak_up_to += line.peak_bytes
-        list_bytes_up_to += line.list_bytes
-        if certain:
-            sure.append(line)
-            cache += line.cache_bytes
-            peak += line.peak_bytes
-            list_bytes += line.list_bytes
-            seats += line.seats
+        else:
+            certain = counts(demand) and demand.selector is None
+            lines.append(_line(demand, known, census.server_version, calibration, certain=certain))
+    sure = [line for line in lines if line.certain]
     return Bill(
         nodes=max(0, nodes),
         lines=tuple(lines),
-        cache_per_pod=cache,
-        peak_per_pod=peak,
+        cache_per_pod=sum(line.cache_bytes for line in sure),
+        peak_per_pod=sum(line.peak_bytes for line in sure),
         base_bytes=_base(sure or lines),
-        list_bytes_per_start=list_bytes,
-        seats_per_start=seats,
-        cache_per_pod_up_to=cache_up_to,
-        peak_per_pod_up_to=peak_up_to,
-        list_bytes_per_start_up_to=list_bytes_up_to,
+        list_bytes_per_start=sum(line.list_bytes for line in sure),
+        seats_per_start=sum(line.seats for line in sure),
+        cache_per_pod_up_to=sum(line.cache_bytes for line in lines),
+        peak_per_pod_up_to=sum(line.peak_bytes for line in lines),
+        list_bytes_per_start_up_to=sum(line.list_bytes for line in lines),
         unpriced=tuple(dict.fromkeys(unpriced)),
     )
 

@@ -83,9 +83,7 @@ class Configuration:
         found = (self.env or {}).get(name)
         if found is None:
             return Setting(hidden=self.hidden_env) if self.hidden_env else NOT_SET
-        if found.value is None or not _TEMPLATE.search(found.value):
-            return found
-        return self.resolve(found.value, found.where)
+        return found if found.value is None else self.resolve(found.value, found.where)
 
     def key(self, name: str) -> Setting:
         """A ConfigMap key of this name: some agents take each key as one option."""

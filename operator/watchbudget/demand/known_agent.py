@@ -41,8 +41,6 @@ class KnownAgents:
                 asked[key] = recognised, claim, answer(claim, Facts(recognised.version, configuration))
         if not asked:
             return None
-        if len(asked) == 1:
-            return _demand(resource, [*asked.values()])
         answers = sorted(asked.values(), key=lambda one: _ORDER.index(one[2].watches))
         watches = answers[0][2].watches
         return _demand(resource, [one for one in answers if one[2].watches is watches])
@@ -81,9 +79,7 @@ def _demand(resource: GroupResource, answers: list[tuple[Recognised, ResourceCla
             recognised.entry.agent, recognised.entry.title, recognised.container.name, recognised.version
         ),
         narrowing=claim.narrowing.told if claim.narrowing and first.watches in _MAY_WATCH else None,
-        sources=first.sources
-        if len(answers) == 1
-        else tuple(dict.fromkeys(source for _, _, one in answers for source in one.sources)),
+        sources=tuple(dict.fromkeys(source for _, _, one in answers for source in one.sources)),
     )
 
 

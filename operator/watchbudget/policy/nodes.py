@@ -8,9 +8,8 @@ can cost more, a real one may cost less.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
 
 __all__ = ["Ledger", "Share"]
 
@@ -103,22 +102,22 @@ class Ledger:
         It takes as long as there are labels, not DaemonSets: admission asks it for every budget.
         """
         gone = self._replaced.get(key) or self._shares.get(key, ())
-        totals: dict[str, Any] = {
-            "total": self.total + share.total - sum(each.total for each in gone),
-            "_shares": self._shares,
-            "_replaced": {**self._replaced, key: (share,)},
-            "_everywhere": self._everywhere + share.everywhere - sum(each.everywhere for each in gone),
-        }
+        replaced = {**self._replaced, key: (share,)}
+        found = replace(
+            self,
+            total=self.total + share.total - sum(each.total for each in gone),
+            _replaced=replaced,
+            _everywhere=self._everywhere + share.everywhere - sum(each.everywhere for each in gone),
+        )
         if not share.node_selector and not any(each.node_selector for each in gone):  # as of most
-            found = Ledger(_values=self._values, _by_label=self._by_label, **totals)
-            vars(found)["_dearest"] = self._dearest
+            vars(found)["_dearest"] = self._dearest  # no label costs more or less
             return found
         values = _added(self._values, (*_values(gone, -1), *_values((share,), 1)))
         if not _ranked_alike(self._values, values):  # seldom: others must be entered under another label
-            shares = {**self._shares, **self._replaced, key: (share,)}
-            return Ledger.of((key, each) for key, found in shares.items() for each in found)
+            shares = {**self._shares, **replaced}
+            return Ledger.of((key, each) for key, its in shares.items() for each in its)
         sums = (*_sums(gone, self._values, -1), *_sums((share,), values, 1))
-        return Ledger(_values=values, _by_label=_added(self._by_label, sums), **totals)
+        return replace(found, _values=values, _by_label=_added(self._by_label, sums))
 
 
 def _values(shares: Iterable[Share], sign: int) -> Iterator[tuple[str, str, int]]:

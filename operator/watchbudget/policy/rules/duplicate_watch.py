@@ -12,11 +12,6 @@ __all__ = ["RULE"]
 
 
 def _check(context: Context) -> Material | None:
-    watched = context.watched
-    if len({demand.resource for demand in watched}) == len(watched) and all(
-        demand.watchers_per_pod < 2 for demand in watched
-    ):
-        return None
     copies: dict[str, int] = {}
     spare_bytes = 0
     several = []
