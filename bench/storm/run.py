@@ -91,7 +91,10 @@ def run(
         reset_peak(pid)
         before, refused_before = resident_bytes(pid), world.refused_by_fairness()
         began = fleet.call("begin")
-        world.change(scenario)
+        if scenario.change is Change.RELIST:
+            fleet.call("restart")
+        else:
+            world.change(scenario)
         finished = _follow(fleet, world, scenario, limit, told)
         record: FleetRecord = fleet.call("record")
         growth = max(0, peak_bytes(pid) - before)
@@ -99,7 +102,7 @@ def run(
         used["rest of the machine"] = max(0.0, machine_cpu_seconds() - machine - sum(used.values()))
         refused = world.refused_by_fairness() - refused_before
         told(f"  refused by priority and fairness, all levels: {refused:.0f}")
-        if scenario.governed and not record.held:
+        if scenario.governed and not record.held and scenario.change is not Change.RELIST:
             told("  NOT A SINGLE POD WAS HELD: these figures are not WatchBudget's")
             finished = False
         samples: list[Sample] = bystanders.call("finish")

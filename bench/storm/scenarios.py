@@ -15,6 +15,7 @@ class Change(Enum):
     INSTALL = "the DaemonSet is created"
     JOIN = "nodes join, a third of those that are there, all at once"
     REPLACE = "the pod template changes while no pod is ready"
+    RELIST = "all agents restart in their pods, which passes no gate"
 
 
 class Play(Enum):
@@ -72,6 +73,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     Scenario(name="wb-install-settle-5s", change=Change.INSTALL, settle="5s", compare="install"),
     *_pair("join", Change.JOIN),
     *_pair("not-ready", Change.REPLACE, max_unavailable="1"),
+    *_pair("relist", Change.RELIST),
     *_pair("two", Change.ROLLOUT, daemon_sets=2),
     Scenario(
         name="two-1",

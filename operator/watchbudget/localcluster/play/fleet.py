@@ -137,6 +137,14 @@ class _Fleet:
         """Let every pod's agent lose its readiness, as a broken one does."""
         await asyncio.gather(*(self._lose_readiness(pod) for pod in self._pods.values() if pod.ready))
 
+    async def restart(self) -> None:
+        """Restart every agent's process in its pod, as when an API server comes back: all list at once."""
+        for pod in self._pods.values():
+            if pod.task:
+                pod.task.cancel()
+            pod.new = True
+            pod.task = self._start(pod)
+
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
         self._tasks.add(task)
@@ -269,7 +277,7 @@ def run_fleet(connection: Connection, settings: FleetSettings) -> None:
 
     async def main() -> None:
         fleet = _Fleet(settings)
-        calls = (fleet.begin, fleet.progress, fleet.record, fleet.unready)
+        calls = (fleet.begin, fleet.progress, fleet.record, fleet.unready, fleet.restart)
         try:
             await serve(connection, {call.__name__: call for call in calls})
         finally:
