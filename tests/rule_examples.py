@@ -33,7 +33,7 @@ def example(rule: str) -> Finding:
         "platform",
         limits=_LIMITS,
         enforcement={"action": "Warn", "rules": rules},
-        rollout={"gate": rule == "low-priority-agent", "maxConcurrentStarts": 5000},
+        rollout={"gate": rule == "low-priority-agent", "maxConcurrentStarts": 5000, "maxUnavailable": 5000},
     )
     seen = context(watch, item=item, of=of, node_bytes=100 * MIB, total_bytes=12 * 1024 * MIB)
     return next(finding for finding in findings_of(seen, TODAY) if finding.rule == rule)

@@ -40,9 +40,11 @@ def test_an_empty_rollout_has_the_documented_defaults():
     assert rollout.model_dump() == {
         "gate": True,
         "gateUncertain": False,
-        "maxConcurrentStarts": 20,
+        "maxConcurrentStarts": 100,
+        "maxUnavailable": 20,
         "maxListBytesInFlight": 512 * MI,
         "capMaxUnavailable": True,
+        "queueLists": True,
         "maxHold": 300,
         "permitTimeout": 120,
         "settle": 5,

@@ -98,6 +98,33 @@ def test_others_are_never_held(staged: Staged):
     assert staged.asked("start.pods.watchbudget.io") == NODES
 
 
+def level_of_lists(cluster: LocalCluster) -> str:
+    """The priority level in which a list of the agents' account is answered, by the answer's header."""
+    levels = "/apis/flowcontrol.apiserver.k8s.io/v1/prioritylevelconfigurations"
+    names = {
+        item["metadata"]["uid"]: str(item["metadata"]["name"])
+        for item in cluster.request("GET", levels).json()["items"]
+    }
+    listed = cluster.client(cluster.token(NAMESPACE, "agent")).request("GET", "/api/v1/namespaces")
+    return names[listed.headers["X-Kubernetes-PF-PriorityLevel-UID"]]
+
+
+def test_their_lists_wait_in_a_queue_of_their_own_as_long_as_a_budget_holds_them(staged: Staged):
+    assert level_of_lists(staged.cluster) == "workload-low"
+    staged.budget()
+    staged.apply(agent("agent", nodes="few", pods=SOON))
+    eventually(lambda: level_of_lists(staged.cluster) == "watchbudget-agents", "its account is in the rules")
+    eventually(lambda: staged.done("agent", FEW), "all start")
+    assert level_of_lists(staged.cluster) == "watchbudget-agents"  # as what restarts in place
+    staged.budget(queueLists=False)
+    eventually(lambda: level_of_lists(staged.cluster) == "workload-low", "the budget wants no queue")
+    staged.budget()
+    eventually(lambda: level_of_lists(staged.cluster) == "watchbudget-agents", "it wants one again")
+    staged.cluster.kubectl("delete", "wb", "--all")
+    eventually(lambda: level_of_lists(staged.cluster) == "workload-low", "nobody holds it any more")
+    assert "cannot be written" not in staged.operator.output()
+
+
 def test_nodes_that_join_start_theirs_a_few_at_a_time(staged: Staged):
     install_ungated(staged, agent("agent", pods=SOON))
     staged.budget(maxConcurrentStarts=2, settle="1s")

@@ -17,6 +17,7 @@ START = "watchbudget.io/start"
 LABEL = "/metadata/labels/watchbudget.io~1start"
 GATES = [{"name": "example.com/other"}, {"name": START}]
 WEBHOOKS = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/watchbudget"
+FLOW_SCHEMAS = "/apis/flowcontrol.apiserver.k8s.io/v1/flowschemas/watchbudget-agents"
 DAEMON_SETS = "/apis/apps/v1/namespaces/default/daemonsets"
 PODS = "/api/v1/namespaces/default/pods"
 
@@ -86,6 +87,35 @@ DAEMON_SET = (
         [add("/spec/updateStrategy", {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 7}})],
         "not its spec",
     ),
+)
+
+SUBJECT = {"kind": "ServiceAccount", "serviceAccount": {"namespace": "logging", "name": "agent"}}
+LISTS = {"apiGroups": [""], "resources": ["namespaces"], "verbs": ["list", "watch"], "clusterScope": True}
+EVERY_ACCOUNT = {"kind": "ServiceAccount", "serviceAccount": {"namespace": "logging", "name": "*"}}
+PATHS = {"nonResourceURLs": ["/metrics"], "verbs": ["get"]}
+
+
+def rules(subject: object = SUBJECT, lists: object = LISTS, **more: object) -> dict[str, Any]:
+    return add("/spec/rules", [{"subjects": [subject], "resourceRules": [lists], **more}])
+
+
+FLOW_SCHEMA = (
+    Case("an agent", [rules()]),
+    Case("nobody", [add("/spec/rules", [])]),
+    Case("every account", [rules(EVERY_ACCOUNT)], "of single service accounts"),
+    Case("a user", [rules({"kind": "User", "user": {"name": "jane"}})], "of single service accounts"),
+    Case("a group", [rules({"kind": "Group", "group": {"name": "g"}})], "of single service accounts"),
+    Case("writes", [rules(lists=LISTS | {"verbs": ["list", "update"]})], "only send lists and watches"),
+    Case("all verbs", [rules(lists=LISTS | {"verbs": ["*"]})], "only send lists and watches"),
+    Case("paths", [rules(nonResourceRules=[PATHS])], "only send lists and watches"),
+    Case(
+        "exempt",
+        [rules(), add("/spec/priorityLevelConfiguration/name", "exempt")],
+        "only change the rules",
+    ),
+    Case("first", [rules(), add("/spec/matchingPrecedence", 2)], "only change the rules"),
+    Case("another flow", [remove("/spec/distinguisherMethod")], "only change the rules"),
+    Case("a label", [add("/metadata/labels/a", "b")], "the metadata of a FlowSchema"),
 )
 
 HOOK = "/webhooks/0"
@@ -197,6 +227,11 @@ def test_of_our_webhooks(installed: LocalCluster, ours: ApiClient, hooks: str, c
     check(installed, ours, hooks, case)
 
 
+@pytest.mark.parametrize("case", FLOW_SCHEMA, ids=lambda case: case.name)
+def test_of_the_queue_of_the_agents(installed: LocalCluster, ours: ApiClient, case: Case):
+    check(installed, ours, FLOW_SCHEMAS, case)
+
+
 def test_no_webhook_more(installed: LocalCluster, ours: ApiClient, hooks: str):
     another = copy.deepcopy(installed.request("GET", hooks).json()["webhooks"][0])
     another["name"] = "evil.watchbudget.io"
@@ -273,7 +308,7 @@ def test_the_policies_have_no_faults_in_their_expressions(installed: LocalCluste
     path = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies"
     policies = {item["metadata"]["name"]: item for item in installed.request("GET", path).json()["items"]}
     ours = {name: item for name, item in policies.items() if name.startswith("watchbudget-account-")}
-    assert len(ours) == 5
+    assert len(ours) == 6
     for name, item in ours.items():
         assert item["status"]["observedGeneration"] == item["metadata"]["generation"]
         assert "expressionWarnings" not in item["status"]["typeChecking"], json.dumps(item["status"])

@@ -2,20 +2,41 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from manifests.installation import JSON_PATCH, MERGE_PATCH, NAME, NAMESPACE, daemon_set, pods_of
+from manifests.installation import JSON_PATCH, MANIFESTS, MERGE_PATCH, NAME, NAMESPACE, daemon_set, pods_of
+from watchbudget.api.resources import DEFAULT_WATCHED
 from watchbudget.localcluster import LocalCluster
 from watchbudget.localcluster.client import ApiClient, Response
+from watchbudget.rollout.queue import Queue, rules_of
 
 FLOW = "/apis/flowcontrol.apiserver.k8s.io/v1"
 LEASES = f"/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases"
 BUDGETS = "/apis/watchbudget.io/v1alpha1/watchbudgets"
 PODS = "/api/v1/namespaces/default/pods"
 LEASE = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": NAME}}
+AGENT = """
+apiVersion: v1
+kind: ServiceAccount
+metadata: {name: queued, namespace: kube-system}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: {name: queued}
+rules:
+  - {apiGroups: [""], resources: [namespaces, nodes], verbs: [get, list, watch]}
+  - {apiGroups: [networking.k8s.io], resources: [networkpolicies], verbs: [list]}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: {name: queued}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: queued}
+subjects: [{kind: ServiceAccount, name: queued, namespace: kube-system}]
+"""
 LABELLED = [{"op": "add", "path": "/metadata/labels/watchbudget.io~1start", "value": "permitted"}]
 
 
@@ -86,11 +107,61 @@ def test_other_accounts_do_not_get_in(installed: LocalCluster, pod: str):
     assert where(installed, answer) == ("service-accounts", "workload-low")
 
 
-def test_the_level_has_seats_and_lends_no_more_than_half(installed: LocalCluster):
+def seats_of(cluster: LocalCluster) -> dict[str, float]:
+    """By priority level."""
     seats = {}
-    for line in installed.metrics().splitlines():
+    for line in cluster.metrics().splitlines():
         if line.startswith("apiserver_flowcontrol_nominal_limit_seats"):
             level = line.split('priority_level="')[1].split('"')[0]
             seats[level] = float(line.rsplit(" ", 1)[1])
+    return seats
+
+
+def test_the_level_has_seats_and_lends_no_more_than_half(installed: LocalCluster):
+    seats = seats_of(installed)
     assert seats["watchbudget"] >= 10
     assert seats["watchbudget"] / sum(seats.values()) < 0.03
+
+
+QUEUED = ("watchbudget-agents", "watchbudget-agents")
+NAMESPACES, POLICIES = "/api/v1/namespaces", "/apis/networking.k8s.io/v1/networkpolicies"
+
+
+@pytest.fixture(scope="module")
+def agent(installed: LocalCluster) -> Iterator[ApiClient]:
+    """Of kube-system, whose accounts are with the controllers otherwise; in the rules as they are written."""
+    installed.apply(AGENT)
+    queue = Queue((("kube-system", "queued"),), DEFAULT_WATCHED)
+    path = f"{FLOW}/flowschemas/watchbudget-agents?fieldManager=watchbudget&force=true"
+    rules = {"metadata": {"name": "watchbudget-agents"}, "spec": {"rules": rules_of(queue)}}
+    body = {"apiVersion": "flowcontrol.apiserver.k8s.io/v1", "kind": "FlowSchema", **rules}
+    applied = {"Content-Type": "application/apply-patch+yaml"}
+    installed.client(installed.token(NAMESPACE, NAME)).request("PATCH", path, body, headers=applied)
+    client = installed.client(installed.token("kube-system", "queued"))
+    deadline = time.monotonic() + 10
+    while where(installed, client.request("GET", f"{NAMESPACES}?limit=1")) != QUEUED:  # it learns by a watch
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    yield client
+    installed.kubectl("delete", "clusterrolebinding,clusterrole", "queued")
+
+
+@pytest.mark.parametrize("path", [NAMESPACES, f"{NAMESPACES}?watch=1&timeoutSeconds=1", POLICIES])
+def test_lists_and_watches_of_agents_have_a_queue_of_their_own(
+    installed: LocalCluster, agent: ApiClient, path: str
+):
+    assert where(installed, agent.request("GET", path)) == QUEUED
+
+
+def test_everything_else_of_theirs_has_not(installed: LocalCluster, agent: ApiClient):
+    for path in (f"{NAMESPACES}/default", "/api/v1/nodes?limit=1"):
+        assert where(installed, agent.request("GET", path))[1] == "workload-high"
+
+
+def test_a_few_of_their_lists_are_answered_at_once(installed: LocalCluster):
+    assert 1 <= seats_of(installed)["watchbudget-agents"] <= 6  # up to that a list has one, however large
+
+
+def test_applying_the_manifests_again_leaves_the_rules(installed: LocalCluster, agent: ApiClient):
+    installed.kubectl("apply", "-k", str(MANIFESTS))
+    assert where(installed, agent.request("GET", NAMESPACES)) == QUEUED

@@ -74,15 +74,18 @@ def test_a_gate_paces_a_surge_but_nodes_without_an_agent_are_capped():
     assert material.message.endswith("(maxUnavailable 6): the budget's rollout allows 5")
 
 
+FORTY = {"maxConcurrentStarts": 40, "maxUnavailable": 40}
+
+
 def test_seats_are_no_question_where_a_gate_paces_the_lists():
     wide = rolling("40", namespace="kube-system")  # whose level has seats for 9 lists
-    assert RULE.check(of(wide, of=budget(rollout={"maxConcurrentStarts": 40}))) is None
+    assert RULE.check(of(wide, of=budget(rollout=FORTY))) is None
     for not_held in ({"gate": False}, {"gate": True}):
         critical = rolling("40", namespace="kube-system", priority_class="system-node-critical")
-        material = RULE.check(of(critical, of=budget(rollout={"maxConcurrentStarts": 40, **not_held})))
+        material = RULE.check(of(critical, of=budget(rollout={**FORTY, **not_held})))
         assert material is not None
         assert material.remedy.text == "Set maxUnavailable to 9 or less."
-    careful = budget(rollout={"maxConcurrentStarts": 40, "gateCritical": True})
+    careful = budget(rollout={**FORTY, "gateCritical": True})
     assert RULE.check(of(critical, of=careful)) is None
 
 
@@ -133,12 +136,13 @@ def test_percentages_round_up_and_stay_within_the_nodes(nodes: int, percent: int
     assert starts.number == min(nodes, -(-nodes * percent // 100))
 
 
-@given(st.integers(1, 5000), st.integers(1024, 2**60), st.integers(0, 2**60))
-def test_the_cap_lets_one_start_and_keeps_both_bounds(starts: int, in_flight: int, list_bytes: int):
-    cap = cap_of(
-        Rollout.model_validate({"maxConcurrentStarts": starts, "maxListBytesInFlight": in_flight}), list_bytes
-    )
-    assert 1 <= cap <= starts
+@given(st.integers(1, 5000), st.integers(1, 5000), st.integers(1024, 2**60), st.integers(0, 2**60))
+def test_the_cap_lets_one_start_and_keeps_all_bounds(
+    nodes: int, starts: int, in_flight: int, list_bytes: int
+):
+    raw = {"maxUnavailable": nodes, "maxConcurrentStarts": starts, "maxListBytesInFlight": in_flight}
+    cap = cap_of(Rollout.model_validate(raw), list_bytes)
+    assert 1 <= cap <= min(nodes, starts)
     assert cap == 1 or cap * list_bytes <= in_flight
 
 

@@ -254,7 +254,7 @@ def test_the_tightest_of_the_budgets_that_pace_it():
     found = caps(
         declared(),
         budget("none"),
-        budget("wide", rollout={"maxConcurrentStarts": 30}),
+        budget("wide", rollout={"maxUnavailable": 30}),
         budget(
             "elsewhere", rollout={"maxConcurrentStarts": 1}, daemonSetSelector={"matchLabels": {"a": "b"}}
         ),
@@ -291,7 +291,7 @@ def test_what_watches_nothing_is_not_capped():
 def test_the_finding_agrees_with_the_cap():
     """What admission has lowered is not too wide, under any number of budgets."""
     budgets = [
-        budget("a", rollout={"maxConcurrentStarts": 30}),
+        budget("a", rollout={"maxUnavailable": 30}),
         budget("b", rollout={"maxConcurrentStarts": 7}),
     ]
     for namespace in ("logging", "kube-system"):
@@ -322,7 +322,9 @@ def told(raw: dict[str, Any], **spec: Any) -> tuple[str, ...]:  # noqa: ANN401 -
 @pytest.mark.parametrize(
     ("rollout", "cap", "why"),
     [
-        ({}, 20, "maxConcurrentStarts is 20"),
+        ({}, 20, "rollout.maxUnavailable is 20"),
+        ({"maxUnavailable": 7, "maxConcurrentStarts": 7}, 7, "rollout.maxUnavailable is 7"),
+        ({"maxConcurrentStarts": 12}, 12, "maxConcurrentStarts is 12"),
         ({"maxListBytesInFlight": "70M"}, 10, "maxListBytesInFlight 67 MiB has room for 10 lists of 6.4 MiB"),
         ({"maxListBytesInFlight": "1Mi"}, 1, "a list of 6.4 MiB runs alone (maxListBytesInFlight 1 MiB)"),
     ],

@@ -15,6 +15,7 @@ from watchbudget.rollout.limit import (
     LEAST_TROUBLE,
     LONGEST_ROUND,
     MOST_TROUBLE,
+    QUEUED,
     STALE,
     TOLERANCE,
     AdaptiveLimit,
@@ -49,6 +50,70 @@ def idle(limit: AdaptiveLimit, latency: float, begin: float = 0.0, seconds: int 
     for second in range(seconds):
         limit.update(begin + second, Signals(latency=latency), ceiling=CEILING, in_flight=0)
     return begin + seconds
+
+
+class TestQueued:
+    """Where the API server itself answers the lists a few at a time."""
+
+    @staticmethod
+    def begin(limit: AdaptiveLimit, now: float, *, queued: bool, latency: float = 0.005) -> int:
+        return limit.update(now, Signals(latency), ceiling=CEILING, in_flight=0, queued=queued)
+
+    def test_it_begins_wide(self):
+        limit = AdaptiveLimit()
+        now = idle(limit, 0.005)
+        assert self.begin(limit, now, queued=True) == QUEUED
+
+    def test_but_not_beyond_the_ceiling(self):
+        limit = AdaptiveLimit()
+        idle(limit, 0.005)
+        assert limit.update(60, Signals(0.005), ceiling=9, in_flight=0, queued=True) == 9
+
+    def test_nor_before_anything_is_known_of_the_server(self):
+        limit = AdaptiveLimit()
+        assert limit.update(0, Signals(), ceiling=CEILING, in_flight=0, queued=True) == INITIAL
+
+    def test_nor_while_the_server_is_slow(self):
+        limit = AdaptiveLimit()
+        now = idle(limit, 0.005)
+        assert self.begin(limit, now + 5, queued=True, latency=5.0) <= INITIAL
+
+    def test_others_begin_as_always_afterwards(self):
+        limit = AdaptiveLimit()
+        now = idle(limit, 0.005)
+        self.begin(limit, now, queued=True)
+        assert self.begin(limit, now + 1, queued=False) == INITIAL
+
+    def test_also_when_the_first_are_under_way_before_it_is_known(self):
+        """The FlowSchema is written when the DaemonSet has been judged, a moment after its first pods."""
+        limit = AdaptiveLimit()
+        now = idle(limit, 0.005)
+        limit.update(now, Signals(0.005), ceiling=CEILING, in_flight=INITIAL)
+        update = limit.update(now + 1, Signals(0.005), ceiling=CEILING, in_flight=INITIAL, queued=True)
+        assert update == QUEUED
+
+    def test_what_has_been_learnt_since_is_not_forgotten(self):
+        limit = AdaptiveLimit()
+        now = idle(limit, 0.005)
+        limit.update(now, Signals(0.005, refused=1), ceiling=CEILING, in_flight=INITIAL)
+        for second in (1, 2):
+            update = limit.update(
+                now + second, Signals(0.005), ceiling=CEILING, in_flight=INITIAL // 2, queued=True
+            )
+            assert update == INITIAL // 2
+
+    def test_others_that_join_do_not_list_as_wide(self):
+        limit = AdaptiveLimit()
+        now = idle(limit, 0.005)
+        begun = self.begin(limit, now, queued=True)
+        assert limit.update(now + 1, Signals(0.005), ceiling=CEILING, in_flight=begun) == INITIAL
+
+    def test_trouble_cuts_it_as_always(self):
+        limit = AdaptiveLimit()
+        now = idle(limit, 0.005)
+        begun = self.begin(limit, now, queued=True)
+        cut = limit.update(now + 1, Signals(0.005, refused=1), ceiling=CEILING, in_flight=begun, queued=True)
+        assert cut == begun // 2
 
 
 class TestGrowth:
@@ -201,6 +266,7 @@ steps = st.lists(
         st.integers(0, 200),
         st.lists(st.sampled_from([0.0, 0.4, 3.0, 1e9]), max_size=5),
         st.integers(-1, 300),
+        st.booleans(),
     ),
     max_size=60,
 )
@@ -208,9 +274,11 @@ steps = st.lists(
 
 def play(limit: AdaptiveLimit, sequence: list) -> float:
     now = 0.0
-    for passed, seen, in_flight, ended, ceiling in sequence:
+    for passed, seen, in_flight, ended, ceiling, queued in sequence:
         now += passed
-        value = limit.update(now, seen, ceiling=ceiling, in_flight=in_flight, ended=tuple(ended))
+        value = limit.update(
+            now, seen, ceiling=ceiling, in_flight=in_flight, ended=tuple(ended), queued=queued
+        )
         assert 1 <= value <= max(1, ceiling)
         assert LEAST_TROUBLE <= limit.trouble <= MOST_TROUBLE
     return now

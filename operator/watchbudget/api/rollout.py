@@ -36,14 +36,19 @@ class Rollout(ApiModel):
     Default: true."""
     gate_uncertain: bool = False
     """Also hold pods of DaemonSets of which it is not certain that they watch. Default: false."""
-    max_concurrent_starts: Annotated[int, Field(ge=1, le=5000)] = 20  # 5,000 nodes: Kubernetes' own limit
-    """How many pods may start at once, at most; fewer do while the API server is slow. Default: 20."""
+    max_concurrent_starts: Annotated[int, Field(ge=1, le=5000)] = 100  # 5,000 nodes: Kubernetes' own limit
+    """How many pods may start at once, at most; fewer do while the API server is slow. Default: 100."""
+    max_unavailable: Annotated[int, Field(ge=1, le=5000)] = 20
+    """How many nodes may be without their agent at once in a rollout, see capMaxUnavailable. Default: 20."""
     max_list_bytes_in_flight: Quantity = 512 * 2**20
     """How many bytes of lists starting pods may ask of the API server at once. A single larger list runs
     alone. Default: 512Mi."""
     cap_max_unavailable: bool = True
-    """Lower a DaemonSet's maxUnavailable when it is created or changed, if it would start more pods at once
-    than permits can follow. The value before is kept in an annotation. Default: true."""
+    """Lower a DaemonSet's maxUnavailable when it is created or changed, to the maxUnavailable above, or to
+    what permits can follow if that is less. The value before is kept in an annotation. Default: true."""
+    queue_lists: bool = True
+    """Have the API server answer the lists of governed agents a few at a time; the others wait. Also when
+    containers restart, which no gate holds (FlowSchema watchbudget-agents). Default: true."""
     max_hold: Annotated[float, bounded_duration("10s", "1h")] = parse_duration("5m")
     """How long pods stay held while permits are free and none is given out, which means that something is
     broken; then they are let go slowly. Waiting for a turn does not count. A new leader takes up to 20s to

@@ -64,7 +64,7 @@ class FencedWriter:
         """Send one write.
 
         Args:
-            target: what is written, for metrics: `status`, `annotations` or `events`.
+            target: what is written, for metrics: `status`, `annotations`, `events` or `flowschema`.
             method: HTTP method.
             path: path and query.
             body: sent as JSON.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from watchbudget.api.budget import WatchBudget
@@ -11,6 +11,7 @@ from watchbudget.policy.appraisal import Appraisal
 from watchbudget.rollout.cap import caps_of, tightest
 from watchbudget.rollout.gate import ceilings_of, paused_of, terms_of
 from watchbudget.rollout.model import Ceiling, Key, Terms
+from watchbudget.rollout.queue import Queue, queue_of
 from watchbudget.rollout.roll import ROLLOUT, WAVES
 
 __all__ = ["Plan", "plan_of"]
@@ -27,6 +28,7 @@ class Plan:
         uids: of budgets, for events about them.
         waves: DaemonSets that are rolled in waves, as judged: what has changed of them is looked at soon.
         begun: since when DaemonSets roll, as their budgets' status has it: known again after a restart.
+        queue: whose lists the API server shall answer a few at a time.
     """
 
     terms: Mapping[Key, Terms] = field(default_factory=dict)
@@ -35,9 +37,10 @@ class Plan:
     uids: Mapping[str, str] = field(default_factory=dict)
     waves: Mapping[Key, DaemonSet] = field(default_factory=dict)
     begun: Mapping[Key, str] = field(default_factory=dict)
+    queue: Queue = field(default_factory=Queue)
 
 
-def plan_of(appraisals: Iterable[Appraisal], budgets: Sequence[WatchBudget]) -> Plan:
+def plan_of(appraisals: Sequence[Appraisal], budgets: Sequence[WatchBudget]) -> Plan:
     """The plan of a judgement.
 
     Args:
@@ -69,6 +72,7 @@ def plan_of(appraisals: Iterable[Appraisal], budgets: Sequence[WatchBudget]) -> 
             for each in budget.status.rollouts
             if each.started_at is not None
         },
+        queue=queue_of(appraisals, budgets),
     )
 
 

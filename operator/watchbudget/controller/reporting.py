@@ -1,4 +1,4 @@
-"""What the leader tells the cluster of its judgement: status, annotations and Events, in one place.
+"""What the leader tells the cluster of its judgement: status, annotations, Events and the FlowSchema.
 
 `report` says what shall be told and returns at once; `run` writes it, at bounded rates. A standby calls
 neither, or calls `run` alone: nothing is wanted of it.
@@ -20,6 +20,7 @@ from watchbudget.controller.figures import steady_annotations
 from watchbudget.controller.lease import NotLeading
 from watchbudget.controller.metrics import OperatorMetrics
 from watchbudget.controller.news import Found, News, found_in
+from watchbudget.controller.queueing import Queueing
 from watchbudget.controller.recorder import Recorder
 from watchbudget.controller.status import (
     CENSUS_STALE,
@@ -72,6 +73,7 @@ class Reporter:
 
     Attributes:
         recorder: for Events of other parts too.
+        queueing: told whose lists shall wait by whoever reports.
     """
 
     transport: Transport
@@ -83,11 +85,13 @@ class Reporter:
     clock: Callable[[], float] = time.monotonic
     now: Callable[[], str] = _utc_seconds
     recorder: Recorder = field(init=False)
+    queueing: Queueing = field(init=False)
 
     def __post_init__(self) -> None:
         writer = FencedWriter(self.transport, self.fence, self.metrics)
         self._wake = asyncio.Event()
         self.recorder = Recorder(writer, self.metrics, self.instance, clock=self.clock, wake=self._wake.set)
+        self.queueing = Queueing(writer, self.clock)
         self._statuses = StatusWriter(writer, self.clock)
         self._annotations = AnnotationWriter(writer, self.clock)
         self._news = News(self.recorder)
@@ -142,6 +146,7 @@ class Reporter:
         """
         self._turn += 1
         self._last, self._staging = None, {}
+        self.queueing.forget()
         self._statuses.forget()
         self._annotations.forget()
         self._news.forget()
@@ -177,13 +182,15 @@ class Reporter:
         Raises:
             NotLeading: the rest was not written.
         """
+        await self.queueing.flush()
         await self._statuses.flush()
         await self._annotations.flush()
         await self.recorder.flush()
 
     def due_in(self) -> float:
         """Seconds until there is something to write; infinite if nothing is wanted."""
-        return min(self._statuses.due_in(), self._annotations.due_in(), self.recorder.due_in())
+        parts = (self.queueing, self._statuses, self._annotations, self.recorder)
+        return min(part.due_in() for part in parts)
 
     def _report_budgets(self, last: _Reported) -> None:
         audit, view, now = last.audit, last.view, self.now()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from functools import partial
 from typing import Protocol
 
@@ -72,6 +72,7 @@ class Rollouts:
         last: the newest pass.
         pods: held and permitted pods.
         writes: what is done to them, and how often.
+        queued: gives the DaemonSets whose lists the API server answers a few at a time; none until set.
     """
 
     def __init__(
@@ -102,6 +103,7 @@ class Rollouts:
         self.pods = Pods(transport, self.wake, clock)
         self.writes = PodWrites(transport, leadership, self.pods, clock)
         self._leadership, self._news, self._report, self._clock = leadership, news, report, clock
+        self.queued: Callable[[], Container[Key]] = lambda: ()
         self._metrics: StartMetrics | None = None
         self._pacer = Pacer(max_starts)
         self._plan = Plan()
@@ -199,7 +201,9 @@ class Rollouts:
         heard, (refused, timeouts) = self._probe.signals(), self.writes.written.take()
         signals = Signals(heard.latency, heard.refused + refused, heard.timeouts + timeouts)
         led = leading or self._leadership.somebody_leads()
-        result = self._pacer.turn(now, starts, terms, plan.ceilings, signals, leading=leading, led=led)
+        result = self._pacer.turn(
+            now, starts, terms, plan.ceilings, signals, leading=leading, led=led, queued=self.queued()
+        )
         if leading:
             self._waving.delete(now, result, plan)
             result = without_reserved(result)

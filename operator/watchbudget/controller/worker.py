@@ -20,7 +20,7 @@ from watchbudget.controller.client import Client
 from watchbudget.controller.judging import Judged, Judging
 from watchbudget.controller.lease import Elector
 from watchbudget.controller.metrics import OperatorMetrics
-from watchbudget.controller.plan import plan_of
+from watchbudget.controller.plan import Plan, plan_of
 from watchbudget.controller.reading import Around, Reader
 from watchbudget.controller.reporting import Reporter
 from watchbudget.controller.resync import Resync
@@ -137,6 +137,7 @@ class Worker:
         self._reader = Reader(refresh=options.resync)
         self._reporter: Reporter | None = None
         self._rollouts: Rollouts | None = None
+        self._plan = Plan()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._main: asyncio.Task[None] | None = None
         self._stopped = threading.Event()
@@ -217,24 +218,25 @@ class Worker:
             transport, options.namespace, NAME, options.identity, still_alive=self._starts_are_looked_after
         )
         reader = self._reader
-        self._reporter = Reporter(transport, elector, self._metrics, options.identity)
+        reporter = self._reporter = Reporter(transport, elector, self._metrics, options.identity)
         self._rollouts = Rollouts(
             transport,
             probing,
             f"/apis/coordination.k8s.io/v1/namespaces/{options.namespace}/leases/{NAME}",
             elector,
             max_starts=options.max_starts,
-            news=StartNews(self._reporter.recorder.event),
-            report=self._reporter.staged,
+            news=StartNews(reporter.recorder.event),
+            report=reporter.staged,
         )
         self._rollouts.measure(self._metrics.starts)
+        self._rollouts.queued = lambda: reporter.queueing.in_force
         judging = Judging(self.store, reader, Reviews(), open_api, self._publish)
         resync = Resync(open_api, self.store, every=options.resync)
         watching = Watching(self.store, client.configuration, ended=self._metrics.watch_restarts.inc)
         jobs: dict[str, Callable[[], Awaitable[None]]] = {
             "lease": lambda: self._lead(elector),
             "certificates": lambda: self._keep_certificates(transport, elector),
-            "reporting": self._reporter.run,
+            "reporting": reporter.run,
             "starts": self._rollouts.run,
             "leadership": lambda: self._follow_leadership(elector),
         }
@@ -317,6 +319,7 @@ class Worker:
 
     async def _report(self) -> None:
         if self.judged is not None and self._reporter is not None:
+            self._reporter.queueing.want(self._plan.queue)
             await self._reporter.report(
                 self.judged.audit,
                 self.judged.view,
@@ -334,8 +337,9 @@ class Worker:
             gc.set_threshold(GARBAGE)
         self.judged = judged
         self._published()
+        self._plan = plan_of(judged.snapshot.bench.appraisals, judged.view.budgets)
         if self._rollouts is not None:
-            self._rollouts.carry(plan_of(judged.snapshot.bench.appraisals, judged.view.budgets))
+            self._rollouts.carry(self._plan)
         self._metrics.judged(judged.audit, seconds=judged.seconds, at=time.time())
         if self._reader.census_age is not None:
             self._metrics.last_census.set(time.time() - self._reader.census_age)

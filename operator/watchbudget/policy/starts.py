@@ -114,5 +114,5 @@ def list_bytes_of(rollout: Rollout, watched: Iterable[Demand], bill: Bill) -> in
 
 def cap_of(rollout: Rollout, list_bytes: int) -> int:
     """How many pods a budget's rollout lets start at once; at least one, or nothing would ever start."""
-    by_bytes = rollout.max_list_bytes_in_flight // list_bytes if list_bytes else rollout.max_concurrent_starts
-    return max(1, min(rollout.max_concurrent_starts, by_bytes))
+    most = min(rollout.max_unavailable, rollout.max_concurrent_starts)
+    return max(1, min(most, rollout.max_list_bytes_in_flight // list_bytes) if list_bytes else most)

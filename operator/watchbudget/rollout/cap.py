@@ -235,10 +235,12 @@ def _cap(budget: WatchBudget, rollout: Rollout, case: Case) -> Cap:
     room, each = format_bytes(rollout.max_list_bytes_in_flight), format_bytes(list_bytes)
     if list_bytes > rollout.max_list_bytes_in_flight:
         reason = f"a list of {each} runs alone (maxListBytesInFlight {room})"
-    elif starts < rollout.max_concurrent_starts:
-        reason = f"maxListBytesInFlight {room} has room for {counted(starts, 'list')} of {each}"
-    else:
+    elif starts == rollout.max_unavailable:
+        reason = f"rollout.maxUnavailable is {starts}"
+    elif starts == rollout.max_concurrent_starts:
         reason = f"maxConcurrentStarts is {starts}"
+    else:
+        reason = f"maxListBytesInFlight {room} has room for {counted(starts, 'list')} of {each}"
     return Cap(
         budget=budget.name,
         starts=starts,

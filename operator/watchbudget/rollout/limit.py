@@ -29,6 +29,10 @@ INITIAL = 8
 on two cores (measured: 20 ms each) for half a second. Half as many would cost a round more at every rollout:
 with 300 nodes some 5% of its time (simulated)."""
 
+QUEUED = 64
+"""The same where the API server itself answers their lists a few at a time. It still has their pods created,
+bound and written, and other things to do."""
+
 TOLERANCE = 8.0
 LEAST_TROUBLE, MOST_TROUBLE = 0.3, 1.0
 """Latency counts as trouble from `TOLERANCE` times the baseline on, but never below the first (seconds), or
@@ -80,6 +84,8 @@ class AdaptiveLimit:
         self._last_cut = -math.inf
         self._last_busy = -math.inf
         self._rested = True
+        self._fresh = True  # nothing has ended, and no trouble come, since it rested
+        self._widened = False
         self._recent: deque[tuple[float, float]] = deque(maxlen=8)
         self._unloaded: deque[tuple[float, float]] = deque(maxlen=BASELINE_SAMPLES)
         self.trouble = LEAST_TROUBLE
@@ -90,7 +96,14 @@ class AdaptiveLimit:
         return int(self._limit)
 
     def update(
-        self, now: float, signals: Signals, *, ceiling: int, in_flight: int, ended: tuple[float, ...] = ()
+        self,
+        now: float,
+        signals: Signals,
+        *,
+        ceiling: int,
+        in_flight: int,
+        ended: tuple[float, ...] = (),
+        queued: bool = False,
     ) -> int:
         """Take in what the API server has shown since the last call.
 
@@ -100,6 +113,7 @@ class AdaptiveLimit:
             ceiling: never more than this, and never less than one.
             in_flight: starts with a permit now.
             ended: seconds from permit to end of each start that ended well since the last call.
+            queued: of all that wait or start the lists are answered a few at a time.
 
         Returns:
             The new limit.
@@ -111,10 +125,11 @@ class AdaptiveLimit:
             # As RFC 2861 has it: what was borne is remembered as a threshold.
             self._threshold = max(self._threshold, 0.75 * self._limit)
             self._limit = min(self._limit, float(INITIAL))
-            self._rested = True
+            self._rested = self._fresh = True
         for seconds in ended:
             self.round += 0.2 * (min(max(seconds, SHORTEST_ROUND), LONGEST_ROUND) - self.round)
         load = self._load(now)
+        self._widen(load, queued=queued, ended=bool(ended))
         if signals.refused > 0 or signals.timeouts > 0:
             self._cut(now, 0.5, SHORTEST_ROUND)
         elif load is not None and load > 1:
@@ -125,6 +140,14 @@ class AdaptiveLimit:
             self._grow(len(ended))
         self._limit = max(1.0, min(self._limit, float(ceiling)))
         return self.value
+
+    def _widen(self, load: float | None, *, queued: bool, ended: bool) -> None:
+        """Begin wide where lists are queued, even if that is known a moment late; with others as always."""
+        self._fresh = self._fresh and not ended
+        if queued and self._fresh and load is not None and load <= HEALTHY:
+            self._limit, self._widened = max(self._limit, float(QUEUED)), True
+        elif self._widened and not queued:
+            self._limit, self._widened = min(self._limit, float(INITIAL)), False
 
     def _hear(self, now: float, latency: float | None, in_flight: int) -> None:
         if latency is None or not math.isfinite(latency) or latency < 0:
@@ -160,6 +183,7 @@ class AdaptiveLimit:
         if now - self._last_cut >= 2 * LONGEST_ROUND:  # else it is the same trouble as before
             self._threshold = max(1.0, self._limit / 2)
         self._limit *= factor
+        self._fresh = False
         self._last_cut = now
 
     def _grow(self, ended: int) -> None:

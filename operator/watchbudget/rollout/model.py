@@ -131,7 +131,7 @@ class Ceiling:
         paused: why nothing of this budget is started, for people; None: starts go on.
     """
 
-    max_starts: int = 20
+    max_starts: int = 100
     max_list_bytes: int = 512 * 2**20
     settle: float = 5.0
     permit_timeout: float = 120.0

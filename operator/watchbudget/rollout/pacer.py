@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 
 from watchbudget.rollout.books import Books, Ledger
 from watchbudget.rollout.fair import Turns, Waiting, first_in_line
@@ -78,6 +78,7 @@ class Pacer:
         *,
         leading: bool = True,
         led: bool = True,
+        queued: Container[Key] = (),
     ) -> Pass:
         """One pass: take in what is seen, decide.
 
@@ -94,12 +95,18 @@ class Pacer:
             leading: whether the caller holds the Lease. Otherwise it watches, ready to take over, and only
                 lets go what nobody else does.
             led: whether anybody holds it. Otherwise starts that fail pause nothing.
+            queued: DaemonSets whose lists the API server answers a few at a time.
         """
         seen = Seen.of(starts, terms, ceilings, led=leading or led)
         ledger = self._books.read(now, seen.permitted.values(), seen.rules, ceilings)
         self._learn(now, ledger)
         limit = self._limit.update(
-            now, signals, ceiling=self._max_starts, in_flight=ledger.total, ended=tuple(ledger.lasted)
+            now,
+            signals,
+            ceiling=self._max_starts,
+            in_flight=ledger.total,
+            ended=tuple(ledger.lasted),
+            queued=bool(seen.rules) and all(key in queued for key in seen.rules),
         )
         self._grants.settle(now, seen.held)
         wake: list[float] = []
