@@ -116,6 +116,7 @@ def test_their_lists_wait_in_a_queue_of_their_own_as_long_as_a_budget_holds_them
     eventually(lambda: level_of_lists(staged.cluster) == "watchbudget-agents", "its account is in the rules")
     eventually(lambda: staged.done("agent", FEW), "all start")
     assert level_of_lists(staged.cluster) == "watchbudget-agents"  # as what restarts in place
+    assert staged.operator.metric("watchbudget_queued_daemonsets") == 1
     staged.budget(queueLists=False)
     eventually(lambda: level_of_lists(staged.cluster) == "workload-low", "the budget wants no queue")
     staged.budget()

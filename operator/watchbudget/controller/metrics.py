@@ -37,6 +37,7 @@ class OperatorMetrics:
         certificate_expiry: when the certificate that is served ends, seconds since 1970.
         starts: all about staged starts.
         watch_restarts: how often the watches ended and were begun anew.
+        queued: how many DaemonSets' lists the API server answers a few at a time; known to the leader.
         writes: writes that were done, by target.
         write_failures: those that were not, by target and outcome.
         events_dropped: events that were not written, by reason.
@@ -72,6 +73,11 @@ class OperatorMetrics:
         self.watch_restarts = Counter(
             "watchbudget_watch_restarts",
             "Times that the watches of WatchBudgets, DaemonSets and RBAC ended and were begun anew.",
+            registry=registry,
+        )
+        self.queued = Gauge(
+            "watchbudget_queued_daemonsets",
+            "DaemonSets whose lists the API server answers a few at a time.",
             registry=registry,
         )
         self.writes = Counter(

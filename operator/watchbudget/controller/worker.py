@@ -310,6 +310,8 @@ class Worker:
         while True:
             leads = elector.leading()
             self._metrics.leading.set(leads)
+            if self._reporter is not None:
+                self._metrics.queued.set(len(self._reporter.queueing.in_force))
             if leads and not led:
                 await self._report()
             elif led and not leads and self._reporter is not None:
