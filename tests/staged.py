@@ -315,7 +315,8 @@ class Staged:
 
         A start begins when the API server gets our patch that releases the pod. It ends, so much later,
         when the API server gets KWOK's status that makes it Ready: before we can know it. So what the
-        operator may count as ended has ended here.
+        operator may count as ended has ended here. An API server that is killed may have carried that out and
+        not logged it: then it ends when KWOK says that the pod has been Ready since, in whole seconds.
 
         Args:
             *names: of these agents together; of all if none is named.
@@ -323,10 +324,12 @@ class Staged:
             ready_at: which of KWOK's status writes makes a pod Ready, from 1 on.
         """
         moves: list[tuple[float, int]] = []
-        for story in self.stories(*names).values():
+        ready = {pod["metadata"]["name"]: since for pod in self.pods() if (since := _ready_since(pod))}
+        for name, story in self.stories(*names).items():
             if not story.patched:
                 continue
-            ends = [story.kubelet[ready_at - 1] + settle] if len(story.kubelet) >= ready_at else []
+            told = story.kubelet[ready_at - 1] if len(story.kubelet) >= ready_at else ready.get(name)
+            ends = [told + settle] if told is not None else []
             ends += [story.deleted] if story.deleted is not None else []
             moves.append((story.patched[0], 1))
             if ends:
@@ -376,6 +379,14 @@ class Staged:
                     and event["responseStatus"]["code"] < 300
                 ):
                     yield event
+
+
+def _ready_since(pod: Raw) -> float | None:
+    """The end of the second in which a pod became Ready; None if it is not."""
+    for each in pod["status"].get("conditions", ()):
+        if each["type"] == "Ready" and each["status"] == "True":
+            return _seconds(each["lastTransitionTime"]) + 1
+    return None
 
 
 @contextlib.contextmanager

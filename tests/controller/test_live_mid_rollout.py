@@ -144,6 +144,17 @@ def fleet(running: tuple[LocalCluster, list[OperatorProcess]]) -> Iterator[Fleet
     for replica in replicas:
         replica.wait_ready()
     staged = Staged(cluster, replicas[0])
+    try:
+        yield in_the_middle(staged, replicas)
+    finally:
+        staged.tell()
+        print(replicas[1].output()[-3000:])
+        staged.clear()
+        eventually(lambda: not any(map(judges_agents, replicas)), "all have forgotten them")
+
+
+def in_the_middle(staged: Staged, replicas: list[OperatorProcess]) -> Fleet:
+    """Begin the rollout, and wait until some are done and others are held."""
     staged.apply(*(fleet_agent(name, WATCHES) for name in AGENTS))
     eventually(lambda: sum(map(runs, staged.pods())) == 2 * FEW, "all run")
     staged.play(*staged.pods())
@@ -151,16 +162,12 @@ def fleet(running: tuple[LocalCluster, list[OperatorProcess]]) -> Iterator[Fleet
     staged.budget(maxConcurrentStarts=MOST, maxHold="1m", permitTimeout="10m")
     before = {name: staged.daemon_set(name) for name in AGENTS}
     old = names(staged.pods())
-    fleet = Fleet(Staged(cluster, replicas[0]), replicas, before, old)
+    fleet = Fleet(Staged(staged.cluster, replicas[0]), replicas, before, old)
     fleet.is_led()
     fleet.roll(NEWER)
     eventually(fleet.has_begun, "the first are done")
     eventually(fleet.is_in_the_middle, "some are done, others are held")
-    yield fleet
-    staged.tell()
-    print(replicas[1].output()[-3000:])
-    staged.clear()
-    eventually(lambda: not any(map(judges_agents, replicas)), "all have forgotten them")
+    return fleet
 
 
 def test_another_replica_takes_over_from_a_killed_leader(fleet: Fleet):

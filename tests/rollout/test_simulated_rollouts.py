@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
 from watchbudget.rollout.letgo import PER_SECOND
-from watchbudget.rollout.limit import INITIAL
+from watchbudget.rollout.limit import INITIAL, QUEUED
 from watchbudget.rollout.model import Ceiling, Pass, Phase, Signals
 from watchbudget.rollout.simulation import Agent, Fate, Faults, Pod, Server, Simulation
 
@@ -19,6 +19,8 @@ PATCHING = 9.99
 """Seconds that a permit counts whose patch is on its way, or was lost."""
 
 CALM = Server(cores=8, per_list=0.002)
+QUEUE = Server(at_once=3, queued=True, patience=60.0)
+"""Its level of priority and fairness answers three lists at a time; the agents ask again after 429 anyway."""
 
 
 def in_flight(pod: Pod, ceilings: list[Ceiling], now: float) -> bool:
@@ -78,7 +80,13 @@ def play(
     """A run, watched by the oracle."""
     oracle = Oracle(max_starts)
     simulation = Simulation(
-        agents, ceilings, max_starts=max_starts, faults=faults, server=server, seed=seed, after_pass=oracle
+        agents,
+        ceilings,
+        max_starts=max_starts,
+        faults=faults,
+        server=server,
+        seed=seed,
+        after_pass=oracle,
     )
     simulation.run(until)
     return simulation, oracle
@@ -128,9 +136,9 @@ many = settings(max_examples=12, suppress_health_check=[HealthCheck.too_slow])
 
 
 @many
-@given(agents, ceilings, st.sampled_from([1, 5, 100]), st.integers(0, 99))
-def test_never_over_a_ceiling_never_starves_always_finishes(agents, ceilings, max_starts, seed):
-    simulation, oracle = play(agents, ceilings, max_starts=max_starts, seed=seed)
+@given(agents, ceilings, st.sampled_from([1, 5, 100]), st.integers(0, 99), st.sampled_from([CALM, QUEUE]))
+def test_never_over_a_ceiling_never_starves_always_finishes(agents, ceilings, max_starts, seed, server):
+    simulation, oracle = play(agents, ceilings, max_starts=max_starts, seed=seed, server=server)
     assert not simulation.unfinished
     assert not held(simulation)
     assert not simulation.let_go  # nobody needed another way out
@@ -266,6 +274,12 @@ class TestFailures:
         assert simulation.last.pauses[broken.key].reason == "CrashLooping"
         assert not simulation.let_go
 
+    def test_queued_it_is_not_fed_more_than_begin_at_once(self):
+        broken = Agent(nodes=300, fates=((Fate.CRASHES, 1.0),))
+        simulation, oracle = play([broken], {"default": Ceiling()}, until=3000, server=QUEUE)
+        assert oracle.released[broken.key] <= QUEUED + 2
+        assert simulation.last.pauses[broken.key].reason == "CrashLooping"
+
     def test_one_in_a_hundred_nodes_broken_is_no_reason_to_pause(self):
         share = ((Fate.CRASHES, 0.003), (Fate.NEVER_READY, 0.003), (Fate.STUCK, 0.004))
         for seed in range(2):
@@ -342,6 +356,16 @@ class TestTime:
             assert native.lists.refused > 0
             assert paced.lists.refused == 0
         assert sorted(ratios)[2] <= 1.15
+
+    def test_with_a_queue_sooner_than_without(self):
+        """The start of a container takes long beside its list: what waits for permits is no lists."""
+        agent = Agent(nodes=300, list_seconds=0.06, delay=(0.5, 1.5))
+        ceilings = {"default": Ceiling(max_starts=100, settle=0.0)}
+        alone = Simulation([agent], ceilings, seed=1)
+        queued = Simulation([agent], ceilings, seed=1, server=QUEUE)
+        assert queued.run() <= 0.9 * alone.run()
+        assert queued.lists.refused == 0
+        assert max(queued.latencies) <= max(alone.latencies)
 
     def test_bystanders_wait_less(self):
         """Less than natively, where the model's server never serves more than 24 lists at once either."""

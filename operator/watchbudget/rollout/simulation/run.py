@@ -68,7 +68,8 @@ class Simulation:
         self.ceilings = dict(ceilings)
         self.clock = VirtualClock()
         self._rng = random.Random(seed)  # noqa: S311 - a simulation
-        self.lists = Lists(self.clock, server or Server(), self._rng)
+        server = server or Server()
+        self.lists, self._queued = Lists(self.clock, server, self._rng), server.queued
         faults = faults or Faults()
         self.pods: dict[str, Pod] = {}
         self.terms: dict[Key, Terms] = {}
@@ -162,7 +163,13 @@ class Simulation:
         leads = self._leader() is replica
         replica.next_pass = float("inf")
         answer = replica.pacer.turn(
-            self.clock.now, replica.starts.values(), self.terms, self.ceilings, replica.hear(), leading=leads
+            self.clock.now,
+            replica.starts.values(),
+            self.terms,
+            self.ceilings,
+            replica.hear(),
+            leading=leads,
+            queued=self.terms if self._queued else (),
         )
         for freed in answer.let_go:
             self.let_go.append((self.clock.now, freed.uid))

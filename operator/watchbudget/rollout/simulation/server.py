@@ -40,6 +40,7 @@ class Server:
     Attributes:
         cores: lists that are served at full speed; more of them share it.
         at_once: lists that are served at all (seats of priority and fairness); more of them wait.
+        queued: the operators know that its lists are answered a few at a time, by a level of their own.
         patience: seconds that a list waits before it is refused with 429.
         idle_latency: seconds that a small request takes beside no list.
         per_list: seconds more for each list being served.
@@ -48,6 +49,7 @@ class Server:
 
     cores: int = 2
     at_once: int = 24
+    queued: bool = False
     patience: float = 15.0
     idle_latency: float = 0.005
     per_list: float = 0.02
