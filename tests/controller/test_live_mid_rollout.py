@@ -160,6 +160,8 @@ def in_the_middle(staged: Staged, replicas: list[OperatorProcess]) -> Fleet:
     staged.play(*staged.pods())
     eventually(lambda: all(map(is_ready, staged.pods())), "all are Ready")
     staged.budget(maxConcurrentStarts=MOST, maxHold="1m", permitTimeout="10m")
+    # The leader follows it; whoever else is asked about pods must know of it, too.
+    eventually(lambda: all(map(judges_agents, replicas)), "all know the budget")
     before = {name: staged.daemon_set(name) for name in AGENTS}
     old = names(staged.pods())
     fleet = Fleet(Staged(staged.cluster, replicas[0]), replicas, before, old)
