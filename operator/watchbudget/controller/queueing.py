@@ -73,7 +73,7 @@ class Queueing:
         """Seconds until there is something to write; infinite if nothing is wanted."""
         if self._wanted is None:
             return float("inf")
-        due = self._next if self._same() else float("-inf")
+        due = self._next if self._wanted == self._applied else float("-inf")
         return max(0.0, max(due, self._backoff.until) - self._clock())
 
     async def flush(self) -> None:
@@ -104,10 +104,6 @@ class Queueing:
             "manifests that are applied?",
             answer.problem,
         )
-
-    def _same(self) -> bool:
-        """Whether what is wanted would be stored as what is: other DaemonSets may share an account."""
-        return self._wanted == self._applied
 
 
 def _applied(queue: Queue) -> Mapping[str, Any]:
