@@ -40,36 +40,38 @@ def single_permissions(rules: list[dict[str, Any]]) -> Iterator[tuple[str, dict[
                     yield f"{verb} {name}", {"apiGroups": [group], "resources": [resource], "verbs": [verb]}
 
 
-def make_auditor(cluster: LocalCluster, name: str, rules: list[dict[str, Any]]) -> Path:
+def make_auditor(
+    cluster: LocalCluster, name: str, rules: list[dict[str, Any]], namespace: str = AUDITORS
+) -> Path:
     """A kubeconfig of a service account with exactly these permissions, once they are in force."""
     kind = {"apiVersion": "rbac.authorization.k8s.io/v1"}
     objects = [
-        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": AUDITORS}},
-        {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name, "namespace": AUDITORS}},
-        kind | {"kind": "ClusterRole", "metadata": {"name": f"{AUDITORS}-{name}"}, "rules": rules},
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}},
+        {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name, "namespace": namespace}},
+        kind | {"kind": "ClusterRole", "metadata": {"name": f"{namespace}-{name}"}, "rules": rules},
         kind
         | {
             "kind": "ClusterRoleBinding",
-            "metadata": {"name": f"{AUDITORS}-{name}"},
+            "metadata": {"name": f"{namespace}-{name}"},
             "roleRef": {
                 "apiGroup": "rbac.authorization.k8s.io",
                 "kind": "ClusterRole",
-                "name": f"{AUDITORS}-{name}",
+                "name": f"{namespace}-{name}",
             },
-            "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": AUDITORS}],
+            "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": namespace}],
         },
     ]
     cluster.apply("---\n".join(yaml.safe_dump(item) for item in objects))
     for permission, rule in single_permissions(rules):  # the authorizer learns of it by a watch
         deadline = time.monotonic() + 10
-        while not _may(cluster, name, rule):
+        while not _may(cluster, name, rule, namespace):
             assert time.monotonic() < deadline, f"{name} never got {permission}"
             time.sleep(0.05)
-    return cluster.kubeconfig_for(AUDITORS, name)
+    return cluster.kubeconfig_for(namespace, name)
 
 
-def _may(cluster: LocalCluster, name: str, rule: dict[str, Any]) -> bool:
-    spec: dict[str, Any] = {"user": f"system:serviceaccount:{AUDITORS}:{name}"}
+def _may(cluster: LocalCluster, name: str, rule: dict[str, Any], namespace: str) -> bool:
+    spec: dict[str, Any] = {"user": f"system:serviceaccount:{namespace}:{name}"}
     if "nonResourceURLs" in rule:
         spec["nonResourceAttributes"] = {"verb": rule["verbs"][0], "path": rule["nonResourceURLs"][0]}
     else:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from live_cluster import make_auditor
 from manifests.installation import JSON_PATCH, MANIFESTS, MERGE_PATCH, NAME, NAMESPACE, daemon_set, pods_of
 from watchbudget.api.resources import DEFAULT_WATCHED
 from watchbudget.localcluster import LocalCluster
@@ -19,24 +20,11 @@ LEASES = f"/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases"
 BUDGETS = "/apis/watchbudget.io/v1alpha1/watchbudgets"
 PODS = "/api/v1/namespaces/default/pods"
 LEASE = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": NAME}}
-AGENT = """
-apiVersion: v1
-kind: ServiceAccount
-metadata: {name: queued, namespace: kube-system}
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: ClusterRole
-metadata: {name: queued}
-rules:
-  - {apiGroups: [""], resources: [namespaces, nodes], verbs: [get, list, watch]}
-  - {apiGroups: [networking.k8s.io], resources: [networkpolicies], verbs: [list]}
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: ClusterRoleBinding
-metadata: {name: queued}
-roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: queued}
-subjects: [{kind: ServiceAccount, name: queued, namespace: kube-system}]
-"""
+AGENT = [
+    {"apiGroups": [""], "resources": ["namespaces"], "verbs": ["get", "list", "watch"]},
+    {"apiGroups": [""], "resources": ["nodes"], "verbs": ["list"]},
+    {"apiGroups": ["networking.k8s.io"], "resources": ["networkpolicies"], "verbs": ["list"]},
+]
 LABELLED = [{"op": "add", "path": "/metadata/labels/watchbudget.io~1start", "value": "permitted"}]
 
 
@@ -128,9 +116,9 @@ NAMESPACES, POLICIES = "/api/v1/namespaces", "/apis/networking.k8s.io/v1/network
 
 
 @pytest.fixture(scope="module")
-def agent(installed: LocalCluster) -> Iterator[ApiClient]:
+def agent(installed: LocalCluster) -> ApiClient:
     """Of kube-system, whose accounts are with the controllers otherwise; in the rules as they are written."""
-    installed.apply(AGENT)
+    make_auditor(installed, "queued", AGENT, "kube-system")
     queue = Queue((("kube-system", "queued"),), DEFAULT_WATCHED)
     path = f"{FLOW}/flowschemas/watchbudget-agents?fieldManager=watchbudget&force=true"
     rules = {"metadata": {"name": "watchbudget-agents"}, "spec": {"rules": rules_of(queue)}}
@@ -142,8 +130,7 @@ def agent(installed: LocalCluster) -> Iterator[ApiClient]:
     while where(installed, client.request("GET", f"{NAMESPACES}?limit=1")) != QUEUED:  # it learns by a watch
         assert time.monotonic() < deadline
         time.sleep(0.1)
-    yield client
-    installed.kubectl("delete", "clusterrolebinding,clusterrole", "queued")
+    return client
 
 
 @pytest.mark.parametrize("path", [NAMESPACES, f"{NAMESPACES}?watch=1&timeoutSeconds=1", POLICIES])

@@ -17,7 +17,7 @@ from typing import Any
 from watchbudget.api.budget import WatchBudget
 from watchbudget.api.resources import GroupResource
 from watchbudget.policy.appraisal import Appraisal
-from watchbudget.policy.starts import NODE_CRITICAL
+from watchbudget.policy.starts import is_held
 from watchbudget.rollout.gate import gate_of
 from watchbudget.rollout.model import Key
 
@@ -52,22 +52,24 @@ def queue_of(appraisals: Iterable[Appraisal], budgets: Sequence[WatchBudget]) ->
         appraisals: of all DaemonSets.
         budgets: all of them, in the order of the appraisals.
     """
-    queueing = {budget.name: budget for budget in budgets if _queues(budget)}
+    queueing = {
+        budget.name: budget.spec
+        for budget in budgets
+        if budget.spec.rollout and budget.spec.rollout.queue_lists
+    }
     accounts: dict[tuple[str, str], list[Key]] = {}
     resources: set[GroupResource] = set()
     for appraisal in appraisals if queueing else ():
         item = appraisal.daemon_set
         if appraisal.identity != "serviceAccount":
             continue
-        critical = item.priority_class == NODE_CRITICAL
-        holds = [
-            hold
-            for hold in gate_of(appraisal, budgets).holds
-            if hold.budget in queueing and (hold.critical or not critical)
+        holding = [
+            queueing[hold.budget] for hold in gate_of(appraisal, budgets).holds if hold.budget in queueing
         ]
-        if holds:
+        holding = [spec for spec in holding if is_held(spec.rollout, item)]
+        if holding:
             accounts.setdefault((item.namespace, item.service_account), []).append(item.key)
-            resources.update(*(queueing[hold.budget].spec.watched() for hold in holds))
+            resources.update(*(spec.watched() for spec in holding))
     first = sorted(accounts)[:MOST_ACCOUNTS]
     return Queue(
         accounts=tuple(first),
@@ -106,8 +108,3 @@ def rules_of(queue: Queue) -> list[Mapping[str, Any]]:
             ],
         }
     ]
-
-
-def _queues(budget: WatchBudget) -> bool:
-    rollout = budget.spec.rollout
-    return rollout is not None and rollout.gate and rollout.queue_lists
