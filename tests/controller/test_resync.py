@@ -21,6 +21,7 @@ class Server:
 
     def __init__(self) -> None:
         self.lists = 0
+        self.listed: list[str] = []
         self.defined = self.discovered = True
         self.broken = False
         self.tried = 0
@@ -30,6 +31,7 @@ class Server:
             self.tried += 1
             raise ClusterError("gone")
         self.lists += path == Kind.DAEMON_SET.path
+        self.listed.append(path)
         if path == Kind.BUDGET.path:
             if not self.defined:
                 raise NotFound("no such type")
@@ -49,8 +51,9 @@ class Server:
 
 class Watches:
     def __init__(self) -> None:
-        self.restarts = self.gaps = self.begun_anew = 0
-        self.told = set(Kind)
+        self.restarts = self.begun_anew = 0
+        self.lists = dict.fromkeys(Kind, 0)
+        self.listed = set(Kind)
         self.age = 1000.0
 
     def restart(self) -> None:
@@ -75,23 +78,38 @@ class Rig:
 
 
 @async_test
-async def test_now_and_then_and_after_a_gap():
+async def test_now_and_then_and_after_the_watches_ended():
     rig = Rig()
     await rig.resync.fill()
     await rig.pass_time(299)
     assert rig.server.lists == 1
     await rig.pass_time(1)
     assert rig.server.lists == 2
-    rig.watches.gaps += 3
+    rig.watches.restarts += 3
     await rig.pass_time(20)
     assert rig.server.lists == 3
+
+
+@async_test
+async def test_a_kind_that_the_watches_listed_is_listed_after_them_and_no_other():
+    rig = Rig()
+    await rig.resync.fill()
+    rig.server.listed.clear()
+    rig.watches.lists[Kind.BUDGET] += 2
+    rig.watches.lists[Kind.CLUSTER_ROLE] += 1
+    await rig.pass_time(1)
+    assert rig.server.listed == [Kind.BUDGET.path, Kind.CLUSTER_ROLE.path]
+    await rig.pass_time(298)
+    assert len(rig.server.listed) == 2
+    await rig.pass_time(1)
+    assert rig.server.lists == 2  # of everything, as often as before
 
 
 @async_test
 async def test_a_gap_in_an_outage_is_not_forgotten(caplog: pytest.LogCaptureFixture):
     rig = Rig()
     await rig.resync.fill()
-    rig.server.broken, rig.watches.gaps = True, 1
+    rig.server.broken, rig.watches.restarts = True, 1
     await rig.pass_time(60)
     assert rig.server.tried == 60 / PAUSE  # each ends with the first list
     assert len(caplog.records) == 1  # told once
@@ -110,7 +128,7 @@ async def test_a_type_that_is_gone_governs_nothing_and_is_found_again(caplog: py
     await rig.resync.fill()
     assert rig.governed
     rig.server.defined = rig.server.discovered = False
-    rig.watches.gaps += 1
+    rig.watches.restarts += 1
     await rig.pass_time(120)
     assert not rig.governed
     assert rig.server.lists == 2
@@ -143,7 +161,7 @@ async def test_a_type_that_was_not_there_at_the_start():
 async def test_watches_that_began_anew_and_are_silent_on_a_kind_begin_once_more():
     rig = Rig()
     await rig.resync.fill()
-    rig.watches.told.remove(Kind.BUDGET)
+    rig.watches.listed.remove(Kind.BUDGET)
     await rig.pass_time(60)
     assert rig.watches.begun_anew == 0  # nothing happened: there just is no budget
     rig.watches.restarts, rig.watches.age = 1, 0
@@ -152,7 +170,7 @@ async def test_watches_that_began_anew_and_are_silent_on_a_kind_begin_once_more(
     rig.watches.age = SETTLED + 1
     await rig.pass_time(60)
     assert rig.watches.begun_anew == 1
-    rig.watches.told.add(Kind.BUDGET)
+    rig.watches.listed.add(Kind.BUDGET)
     rig.watches.restarts = 2
     await rig.pass_time(60)
     assert rig.watches.begun_anew == 1

@@ -18,6 +18,7 @@ from watchbudget.controller.store import Kind, Store
 from watchbudget.controller.watching import Watching
 
 ROLE = Kind.CLUSTER_ROLE
+ONCE = dict.fromkeys(Kind, 1)
 
 
 @pytest.fixture(autouse=True)
@@ -65,7 +66,7 @@ async def test_lists_and_events_reach_the_store_and_only_reads_are_sent():
             script.say(ROLE, "ADDED", role("c", 101))
             script.say(ROLE, "DELETED", role("a", 102))
             await until(lambda: names(store) == {"b", "c"})
-            assert (watches.restarts, watches.gaps, watches.told) == (0, 0, {ROLE})
+            assert (watches.restarts, watches.lists, watches.listed) == (0, ONCE, set(Kind))
         asked = script.fake.requests
         assert all(request.startswith("GET ") for request in asked)
         assert not [request for request in asked if "namespaces" in request or "customresource" in request]
@@ -83,7 +84,7 @@ def test_an_error_in_one_watch_begins_all_anew(caplog: pytest.LogCaptureFixture)
             await until(lambda: open_watches(script)() and script.streams[ROLE] is not before[ROLE])
             script.say(ROLE, "ADDED", role("late", 101))
             await until(lambda: names(store) == {"late"})
-            assert watches.gaps == 1
+            assert watches.lists == dict.fromkeys(Kind, 2)
 
     run()
     (told,) = [each.getMessage() for each in caplog.records if each.name == watching.__name__]
@@ -104,6 +105,21 @@ async def test_however_often_they_end_they_begin_again():
 
 
 @async_test
+async def test_credentials_that_are_refused_are_not_tried_again_at_once():
+    async with scripted_watches() as script, running(script) as (watches, store):
+        await until(open_watches(script))
+        script.streams.clear()
+        script.refusals = [401] * 1000
+        watches.restart()
+        await until(lambda: watches.restarts >= 3)
+        assert len(script.refusals) > 900
+        script.refusals.clear()
+        await until(open_watches(script))
+        script.say(ROLE, "ADDED", role("late", 101))
+        await until(lambda: names(store) == {"late"})
+
+
+@async_test
 async def test_a_broken_stream_goes_on_where_it_was():
     async with scripted_watches() as script, running(script) as (watches, store):
         await until(open_watches(script))
@@ -111,23 +127,25 @@ async def test_a_broken_stream_goes_on_where_it_was():
         await until(open_watches(script))
         script.say(ROLE, "ADDED", role("late", 101))
         await until(lambda: names(store) == {"late"})
-        assert (watches.restarts, watches.gaps) == (0, 0)
+        assert (watches.restarts, watches.lists) == (0, ONCE)
 
 
+@pytest.mark.parametrize("left", [1, 0])
 @async_test
-async def test_a_list_begun_anew_may_hide_what_vanished_and_counts_as_a_gap():
+async def test_a_list_begun_anew_may_hide_what_vanished_and_is_told(left: int):
     async with scripted_watches() as script:
         script.listed[ROLE] = [role("a"), role("b")]
         async with running(script) as (watches, store):
             await until(lambda: names(store) == {"a", "b"})
-            del script.listed[ROLE][0]
+            del script.listed[ROLE][left:]
             await until(open_watches(script))
-            script.say(ROLE, "ERROR", {"code": 410, "message": "too old resource version"})
-            await until(lambda: watches.gaps == 1)
+            assert watches.lists == ONCE
+            for lists in (2, 3):
+                before = script.streams[ROLE]
+                script.say(ROLE, "ERROR", {"code": 410, "message": "too old resource version"})
+                await until(lambda before=before: script.streams[ROLE] is not before)
+                assert watches.lists == ONCE | {ROLE: lists}
             assert names(store) == {"a", "b"}  # this is why
-            await until(open_watches(script))
-            script.say(ROLE, "ERROR", {"code": 410, "message": "too old resource version"})
-            await until(lambda: watches.gaps == 2)
             assert watches.restarts == 0
 
 
@@ -140,7 +158,8 @@ async def test_a_type_that_is_served_later_is_found_by_beginning_anew():
             script.served.add(Kind.BUDGET)
             watches.restart()
             await until(open_watches(script))
-            assert (watches.restarts, watches.gaps) == (0, 0)
+            assert watches.listed == set(Kind)
+            assert watches.restarts == 0
 
 
 @async_test

@@ -102,17 +102,22 @@ class _Aged:
             self.changes += 1
 
 
-async def relist(api: Api, store: Store) -> bool:
+async def relist(api: Api, store: Store, kinds: Iterable[Kind] = Kind) -> bool:
     """Read everything that is watched in full, page by page, and put it in place of what is known.
 
+    Args:
+        api: to read from.
+        store: to put it into.
+        kinds: of all that is watched.
+
     Returns:
-        Whether the type WatchBudget is defined. Where it is not, nothing is governed.
+        Whether all of the types are defined. Where WatchBudget is not, nothing is governed.
 
     Raises:
         ClusterError: one of the lists cannot be read; those before it were taken.
     """
     defined = True
-    for kind in Kind:
+    for kind in kinds:
         began = store.now()
         found: list[tuple[Key, Stored]] = []
         version = ""

@@ -1,6 +1,6 @@
 """Full lists beside the watches: now and then, and soon whenever the watches may have missed something.
 
-kopf says nothing of objects that vanished while it listed anew, and never looks again for a type that was
+kopf says nothing of objects that vanished before it listed (anew), and never looks again for a type that was
 not there when it started: our own, whose definition someone deleted and applied again.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Protocol
 
 from watchbudget.controller.reading import relist
@@ -29,7 +29,7 @@ LOOK_AGAIN = 5.0
 """Seconds between two looks for the type, while it is not there."""
 
 SETTLED = 10.0
-"""Seconds after a start in which the watches have told of every object there is, or soon will have."""
+"""Seconds after a start in which every kind that is watched has been listed."""
 
 log = logging.getLogger(__name__)
 
@@ -38,8 +38,8 @@ class Watches(Protocol):
     """What is asked of `watching.Watching`."""
 
     restarts: int
-    gaps: int
-    told: set[Kind]
+    lists: dict[Kind, int]
+    listed: set[Kind]
 
     @property
     def age(self) -> float:
@@ -72,18 +72,22 @@ class Resync:
         self._every, self._clock = every, clock
         self._listed = self._not_before = float("-inf")
         self._defined = True
+        self._followed = dict.fromkeys(Kind, 0)
         self._heeded = self._checked = 0
         self._trouble = Trouble(log)
 
-    async def fill(self) -> None:
-        """The first list of everything.
+    async def fill(self, kinds: Collection[Kind] = Kind) -> None:
+        """A full list of everything, or of some kinds.
 
         Raises:
             ClusterError: not everything could be listed.
         """
-        self._defined = await relist(self._open_api(), self._store)
-        self._listed = self._clock()
-        if not self._defined:
+        defined = await relist(self._open_api(), self._store, kinds)
+        if len(kinds) == len(Kind):
+            self._listed = self._clock()
+        if Kind.BUDGET in kinds:
+            self._defined = defined
+        if not defined:
             log.warning("The type WatchBudget is not defined: nothing is governed until its CRD is applied")
 
     async def run(self, watching: Watches) -> None:
@@ -96,11 +100,13 @@ class Resync:
         """Look once. What fails is logged, and tried again."""
         if self._clock() < self._not_before:
             return
-        gaps = watching.gaps
+        restarts, lists = watching.restarts, dict(watching.lists)
+        due = restarts != self._heeded or self._clock() - self._listed >= self._every
+        kinds = [kind for kind in Kind if due or lists[kind] != self._followed[kind]]
         try:
-            if gaps != self._heeded or self._clock() - self._listed >= self._every:
-                await self.fill()
-                self._heeded = gaps
+            if kinds:
+                await self.fill(kinds)
+                self._heeded, self._followed = restarts, lists
             if not self._defined:
                 await self._look_for_the_type(watching)
             self._trouble.over()
@@ -109,9 +115,8 @@ class Resync:
             self._not_before = self._clock() + PAUSE
         if watching.restarts != self._checked and watching.age > SETTLED:
             self._checked = watching.restarts
-            # A type that was away for the moment of the start is not watched; of one without objects nothing
-            # is told either, and beginning once more costs little.
-            if watching.told != set(Kind):
+            # A type that was away for the moment of the start is not watched.
+            if watching.listed != set(Kind):
                 watching.restart()
 
     async def _look_for_the_type(self, watching: Watches) -> None:

@@ -5,6 +5,8 @@ are not ours. One error in one watch ends `kopf.operator()`, and while it ends k
 event loop: so it has a thread and a loop of its own, and is started again. Its end is not waited for, which
 takes five seconds and in kopf 1.45 sometimes for ever: one watch may ask for new credentials while those who
 give them are gone already, and a queue may be closed after the tasks that empty it were cancelled.
+
+kopf says nothing of what vanished before one of its lists, nor that it listed. So its requests are looked at.
 """
 
 from __future__ import annotations
@@ -16,8 +18,10 @@ import ssl
 import threading
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import Any
 
+import aiohttp
 import kopf
 
 from watchbudget.controller.store import Kind, Store
@@ -36,13 +40,12 @@ FINE_AFTER = 60.0
 log = logging.getLogger(__name__)
 
 
-class _Connection(kopf.ConnectionInfo):
-    """As `inventory.connection`: Python 3.13 refuses authorities that Go and kubeadm find good."""
+@dataclass(frozen=True, kw_only=True)
+class _Session(kopf.AiohttpSession):
+    """A session that is known by its credentials: kopf refuses those that it found invalid before."""
 
-    def as_ssl_context(self) -> ssl.SSLContext:
-        context = super().as_ssl_context()
-        context.verify_flags &= ~ssl.VERIFY_X509_STRICT
-        return context
+    headers: Mapping[str, str]
+    aiohttp_session: aiohttp.ClientSession = field(compare=False)
 
 
 class Watching:
@@ -50,9 +53,8 @@ class Watching:
 
     Attributes:
         restarts: how often it had to be started again.
-        gaps: how often something may have been missed: by a restart, or because one watch was too far
-            behind and began with a list anew. kopf says nothing of what vanished meanwhile.
-        told: kinds of which anything was told since the last start: every kind of which there are objects.
+        lists: how often each kind was listed. What vanished before that was missed.
+        listed: kinds that were listed since the last start, which are those that are watched.
     """
 
     def __init__(
@@ -69,10 +71,10 @@ class Watching:
             configuration: `kubernetes.aio`'s, with address and credentials.
             ended: called each time the watches ended by themselves: something may have been missed.
         """
-        self.restarts = self.gaps = 0
-        self.told: set[Kind] = set()
+        self.restarts = 0
+        self.lists = dict.fromkeys(Kind, 0)
+        self.listed: set[Kind] = set()
         self._store = store
-        self._listed: dict[Kind, set[str]] = {}
         self._configuration = configuration
         self._ended = ended
         self._stop = threading.Event()
@@ -109,7 +111,7 @@ class Watching:
         failures = 0
         while not self._stop.is_set():
             began = self._began = self._store.now()
-            self.told, self._listed = set(), {}
+            self.listed = set()
             reason = "they ended without an error"
             try:
                 _run_and_clear(self._watch())
@@ -123,7 +125,6 @@ class Watching:
             pause = min(LONGEST_PAUSE, 2.0 ** min(failures, 10) / 2) * random.uniform(0.5, 1.0)  # noqa: S311
             log.warning("The watches ended (%s); they start again in %.1f s", reason, pause)
             self.restarts += 1
-            self.gaps += 1
             self._ended()
             self._stop.wait(pause)
 
@@ -132,8 +133,11 @@ class Watching:
         failed: asyncio.Future[None] = loop.create_future()
         loop.set_task_factory(_telling(failed))
         loop.set_exception_handler(_leftover)
+        sessions: list[aiohttp.ClientSession] = []
         running = asyncio.create_task(
-            kopf.operator(registry=self._registry(), settings=_settings(), clusterwide=True, standalone=True)
+            kopf.operator(
+                registry=self._registry(sessions), settings=_settings(), clusterwide=True, standalone=True
+            )
         )
         with self._lock:
             self._again = False
@@ -146,23 +150,19 @@ class Watching:
         finally:
             with self._lock:
                 self._halt = _nothing
+            for session in sessions:
+                await session.close()
 
-    def _registry(self) -> kopf.OperatorRegistry:
+    def _registry(self, sessions: list[aiohttp.ClientSession]) -> kopf.OperatorRegistry:
         registry = kopf.OperatorRegistry()
-        configuration = self._configuration
 
         @kopf.on.login(registry=registry)
-        async def login(**_: object) -> kopf.ConnectionInfo:
-            settings = await configuration.auth_settings()  # refreshes a pod's token from its file
-            bearer = str(settings.get("BearerToken", {}).get("value") or "")
-            return _Connection(
-                server=configuration.host.rstrip("/"),
-                ca_path=configuration.ssl_ca_cert,
-                ca_data=configuration.ca_cert_data,
-                insecure=not configuration.verify_ssl,
-                certificate_path=configuration.cert_file,
-                private_key_path=configuration.key_file,
-                token=bearer.partition(" ")[2] or None,
+        async def login(**_: object) -> kopf.AiohttpSession:
+            connection = await self._connection()
+            session = self._session(connection)
+            sessions.append(session)
+            return _Session(
+                server=connection.server, headers=connection.as_http_headers(), aiohttp_session=session
             )
 
         for kind in Kind:
@@ -174,19 +174,44 @@ class Watching:
     def _register(self, registry: kopf.OperatorRegistry, kind: Kind, resource: tuple[str, str, str]) -> None:
         @kopf.on.event(*resource, registry=registry, id=f"tell-{resource[2]}")
         async def tell(event: Mapping[str, Any], **_: object) -> None:
-            self.told.add(kind)
-            if event["type"] is None and self._listed_again(kind, event["object"]["metadata"]["uid"]):
-                self.gaps += 1
             self._store.tell(kind, event["object"], deleted=event["type"] == "DELETED")
 
-    def _listed_again(self, kind: Kind, uid: str) -> bool:
-        """Whether this is another list than the first since the start: it has what was listed before."""
-        listed = self._listed.setdefault(kind, set())
-        again = uid in listed
-        if again:  # told once: the rest of this list was not listed since
-            listed.clear()
-        listed.add(uid)
-        return again
+    async def _connection(self) -> kopf.ConnectionInfo:
+        configuration = self._configuration
+        settings = await configuration.auth_settings()  # refreshes a pod's token from its file
+        bearer = str(settings.get("BearerToken", {}).get("value") or "")
+        return kopf.ConnectionInfo(
+            server=configuration.host.rstrip("/"),
+            ca_path=configuration.ssl_ca_cert,
+            ca_data=configuration.ca_cert_data,
+            insecure=not configuration.verify_ssl,
+            certificate_path=configuration.cert_file,
+            private_key_path=configuration.key_file,
+            token=bearer.partition(" ")[2] or None,
+        )
+
+    def _session(self, connection: kopf.ConnectionInfo) -> aiohttp.ClientSession:
+        """As kopf makes it, but that the answers are looked at."""
+        tls = connection.as_ssl_context()
+        # As `inventory.connection`: Python 3.13 refuses authorities that Go and kubeadm find good.
+        tls.verify_flags &= ~ssl.VERIFY_X509_STRICT
+        trace = aiohttp.TraceConfig()
+        trace.on_request_end.append(self._answered)
+        return aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, ssl=tls),
+            headers=connection.as_http_headers(),
+            trace_configs=[trace],
+        )
+
+    async def _answered(self, _: object, __: object, answer: aiohttp.TraceRequestEndParams) -> None:
+        """Note a list that the server has begun to send: whoever lists from now on sees no less."""
+        url = answer.url
+        if answer.response.status != 200 or {"watch", "continue"} & url.query.keys():
+            return
+        for kind in Kind:
+            if url.path.endswith(kind.path):  # a proxy may have its own path before it
+                self.lists[kind] += 1
+                self.listed.add(kind)
 
 
 def _settings() -> kopf.OperatorSettings:
