@@ -76,7 +76,7 @@ class Resync:
         self._heeded = self._checked = 0
         self._trouble = Trouble(log)
 
-    async def fill(self, kinds: Collection[Kind] = Kind) -> None:
+    async def fill(self, kinds: Collection[Kind] = tuple(Kind)) -> None:
         """A full list of everything, or of some kinds.
 
         Raises:
