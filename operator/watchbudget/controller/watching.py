@@ -160,7 +160,7 @@ class Watching:
         async def login(**_: object) -> kopf.AiohttpSession:
             connection = await self._connection()
             session = self._session(connection)
-            sessions.append(session)
+            sessions[:] = [*(each for each in sessions if not each.closed), session]
             return _Session(
                 server=connection.server, headers=connection.as_http_headers(), aiohttp_session=session
             )
