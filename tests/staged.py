@@ -364,6 +364,19 @@ class Staged:
             if event["verb"] == "create"
         )
 
+    def let_in_unasked(self) -> list[float]:
+        """When pods were created of which a webhook did not answer: the API server tells that it failed open.
+
+        (`MutationAuditAnnotationFailedOpenKeyPrefix` in k8s.io/apiserver's
+        pkg/admission/plugin/webhook/mutating/dispatcher.go.)
+        """
+        return [
+            _seconds(event["requestReceivedTimestamp"])
+            for event in self._audited("pods")
+            if event["verb"] == "create"
+            and any(key.startswith("failed-open.mutation.") for key in event.get("annotations", {}))
+        ]
+
     def _audited(self, resource: str) -> Iterator[Raw]:
         """What was done to objects of a kind, in our namespace or none."""
         with self.cluster.audit_log.open("rb") as log:

@@ -31,6 +31,7 @@ class OperatorMetrics:
     Attributes:
         registry: where it is registered.
         leading: 1 in the replica that writes.
+        leader_known: 1 in every replica that knows of a living leader.
         judgement_seconds: how long judgements of the whole fleet took.
         last_judgement: when the last one ended, seconds since 1970.
         last_census: when objects were last counted, seconds since 1970.
@@ -48,6 +49,11 @@ class OperatorMetrics:
         self.registry = registry
         self.leading = Gauge(
             "watchbudget_leading", "Whether this replica holds the Lease and writes.", registry=registry
+        )
+        self.leader_known = Gauge(
+            "watchbudget_leader_known",
+            "Whether this replica knows that somebody leads; while not, it holds no pods.",
+            registry=registry,
         )
         self.judgement_seconds = Histogram(
             "watchbudget_judgement_duration_seconds",

@@ -310,6 +310,7 @@ class Worker:
         while True:
             leads = elector.leading()
             self._metrics.leading.set(leads)
+            self._metrics.leader_known.set(elector.somebody_leads())
             if self._reporter is not None:
                 self._metrics.queued.set(len(self._reporter.queueing.in_force))
             if leads and not led:
