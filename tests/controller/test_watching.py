@@ -84,7 +84,7 @@ def test_an_error_in_one_watch_begins_all_anew(caplog: pytest.LogCaptureFixture)
             await until(lambda: open_watches(script)() and script.streams[ROLE] is not before[ROLE])
             script.say(ROLE, "ADDED", role("late", 101))
             await until(lambda: names(store) == {"late"})
-            assert watches.lists == dict.fromkeys(Kind, 2)
+            await until(lambda: watches.lists == dict.fromkeys(Kind, 2))
 
     run()
     (told,) = [each.getMessage() for each in caplog.records if each.name == watching.__name__]
@@ -158,7 +158,7 @@ async def test_a_type_that_is_served_later_is_found_by_beginning_anew():
             script.served.add(Kind.BUDGET)
             watches.restart()
             await until(open_watches(script))
-            assert watches.listed == set(Kind)
+            await until(lambda: watches.listed == set(Kind))
             assert watches.restarts == 0
 
 
