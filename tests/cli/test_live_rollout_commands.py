@@ -88,7 +88,7 @@ def test_a_budget_is_paused_seen_and_resumed(staged: Staged):
     watched = run(staged, "status", "agents/agent", "--watch")  # until it is done
     assert watched.exit_code == 0
     assert "100%" in watched.stdout
-    assert staged.done("agent", FEW)
+    eventually(lambda: staged.done("agent", FEW), "their labels are gone, too")
     assert told(staged, "ds/agent", "-n", NAMESPACE)["daemonSets"][0]["done"]
 
 
