@@ -75,4 +75,5 @@ def test_five_a_second_however_many_replicas(standbys: tuple[LocalCluster, list[
         assert beyond - first > 1 - LATE
     assert times[-1] - times[0] > NODES / PER_SECOND - 1 - LATE
     assert staged.unmarked()
-    assert all(replica.metric("watchbudget_leading") == 0 for replica in replicas)
+    for metric in ("watchbudget_leading", "watchbudget_leader_known"):
+        assert all(replica.metric(metric) == 0 for replica in replicas)

@@ -72,8 +72,8 @@ class Resync:
         self._every, self._clock = every, clock
         self._listed = self._not_before = float("-inf")
         self._defined = True
-        self._followed = dict.fromkeys(Kind, 0)
-        self._heeded = self._checked = 0
+        self._followed = dict.fromkeys(Kind, 0)  # lists of the watches after which we have listed, too
+        self._heeded = self._checked = 0  # restarts of the watches that were followed by a list, by a look
         self._trouble = Trouble(log)
 
     async def fill(self, kinds: Collection[Kind] = tuple(Kind)) -> None:
