@@ -9,7 +9,7 @@ have to be lowered; a stock kopf operator that does the least, likewise; a Valid
 The client is a ServiceAccount. One client sends to all in turn, in random order; then 16 clients send to one
 after the other, in rounds. What is added is the difference to nobody being asked, of the same run.
 
-    python bench/admission.py [--small]      table on the screen, JSON in bench/results/admission.json
+    python bench/admission.py [--small] [--quiet-kopf]      table on the screen, JSON in bench/results/
 """
 
 from __future__ import annotations
@@ -155,13 +155,13 @@ def connected(cluster: LocalCluster, count: int) -> Iterator[list[RawClient]]:
             client.close()
 
 
-def run(*, small: bool) -> dict[str, Any]:
+def run(*, small: bool, quiet_kopf: bool = False) -> dict[str, Any]:
     """Set up, prove that everyone is asked, measure."""
     with LocalCluster(controllers=QUIET) as cluster:
         cluster.add_nodes(50)
         cluster.wait_until_counted()
         cluster.kubectl("apply", "--server-side", "-f", "-", input=fleet(20 if small else 200))
-        with OperatorProcess(cluster) as operator, stock_kopf(cluster):
+        with OperatorProcess(cluster) as operator, stock_kopf(cluster, quiet=quiet_kopf):
             for kind in ("mutating", "validating"):
                 only_in(cluster, f"{kind}webhookconfiguration", ("watchbudget", "clean", "capped"))
             cluster.apply(BUDGET)
@@ -180,6 +180,7 @@ def run(*, small: bool) -> dict[str, Any]:
     for variant, row in many.items():
         row["perSecond"] = sixteen[variant]["perSecond"]
     return {
+        "quietKopf": quiet_kopf,
         "oneClient": one,
         f"clients{CLIENTS}": many,
         **{
@@ -194,7 +195,11 @@ def main() -> None:
     """Measure, print the tables, write the figures."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--small", action="store_true", help="a tenth of everything, to see that it runs")
-    figures = run(small=parser.parse_args().small)
+    parser.add_argument(
+        "--quiet-kopf", action="store_true", help="have kopf log nothing: the most that can be asked of us"
+    )
+    given = parser.parse_args()
+    figures = run(small=given.small, quiet_kopf=given.quiet_kopf)
     for title, rows in (
         ("One client", figures["oneClient"]),
         (f"{CLIENTS} clients", figures[f"clients{CLIENTS}"]),

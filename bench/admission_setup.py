@@ -197,8 +197,12 @@ def only_in(cluster: LocalCluster, kind: str, variants: Sequence[str]) -> None:
 
 
 @contextlib.contextmanager
-def stock_kopf(cluster: LocalCluster) -> Iterator[None]:
-    """Kopf's own operator process, and a webhook configuration that sends it what it should be asked."""
+def stock_kopf(cluster: LocalCluster, *, quiet: bool) -> Iterator[None]:
+    """Kopf's own operator process, and a webhook configuration that sends it what it should be asked.
+
+    It logs what it logs by default, to a file, as ours does; kopf's default is a line for each handler that
+    succeeded and one for each request. With `quiet` it logs neither, though it never does so by itself.
+    """
     (port,) = free_ports(1)
     bundle = tls.create(("127.0.0.1",), dt.datetime.now(dt.UTC).replace(microsecond=0))
     with tempfile.TemporaryDirectory(prefix="watchbudget-kopf-") as folder:
@@ -211,14 +215,19 @@ def stock_kopf(cluster: LocalCluster) -> Iterator[None]:
             "KOPF_CERTIFICATE": str(certificate),
             "KOPF_KEY": str(key),
         }
-        argv = [sys.executable, "-m", "kopf", "run", "--all-namespaces", "--standalone", "--quiet"]
+        argv = [sys.executable, "-m", "kopf", "run", "--all-namespaces", "--standalone"]
+        if quiet:
+            argv.append("--quiet")
         # In the cluster's process group, like ours: the kernel may share the processor by sessions.
-        child = subprocess.Popen(
-            [*argv, str(Path(__file__).with_name("kopf_least.py"))],
-            env=env,
-            stdin=subprocess.DEVNULL,
-            process_group=cluster.process_group,
-        )
+        with (Path(folder) / "kopf.log").open("wb") as log:
+            child = subprocess.Popen(
+                [*argv, str(Path(__file__).with_name("kopf_least.py"))],
+                env=env,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                process_group=cluster.process_group,
+            )
         try:
             cluster.apply(json.dumps(kopf_webhook("Validating", "least", port, bundle.ca_certificates)))
             cluster.apply(json.dumps(kopf_webhook("Mutating", "annotate", port, bundle.ca_certificates)))
