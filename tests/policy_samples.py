@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 import yaml
+from msgspec.structs import replace
 
 from watchbudget.api.budget import WatchBudget, parse_budget
 from watchbudget.api.resources import NAMESPACES, NETWORK_POLICIES, GroupResource

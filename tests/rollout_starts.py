@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from watchbudget.rollout.model import Ceiling, Key, Pass, Phase, Signals, Start, Terms
 from watchbudget.rollout.pacer import Pacer

@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import replace  # noqa: TID251 - of a dataclass of localcluster
 from pathlib import Path
 
 from storm.figures import Outcome, latencies, latency

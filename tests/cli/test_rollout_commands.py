@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import io
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 import pytest
 from click.testing import CliRunner
+from msgspec.structs import replace
 from rich.console import Console
 
 from fake_apiserver import fake_apiserver, json_answer, status_answer, write_kubeconfig

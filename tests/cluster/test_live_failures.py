@@ -8,13 +8,13 @@ import ssl
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import aiohttp
 import pytest
 import yaml
 from aiohttp import web
+from msgspec.structs import replace
 
 from fake_apiserver import async_test, fake_apiserver
 from live_cluster import (

@@ -6,7 +6,6 @@ import copy
 import json
 import sys
 from base64 import b64decode
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from controller_reviews import body, serving, trusting
 from fake_apiserver import async_test

@@ -54,7 +54,7 @@ def test_what_the_server_leaves_out_is_empty():
         (b"\xff\xfe", "no JSON"),
         (b"{", "no JSON"),
         (b"[" * 100_000, "no JSON"),
-        (b'{"a": NaN}', "unexpected character"),
+        (b'{"a": NaN}', "invalid character"),
         (b"[]", "must be an object, not list"),
         (b"null", "must be an object"),
         (b"{}", "AdmissionReview was expected"),

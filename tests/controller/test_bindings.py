@@ -5,13 +5,13 @@ from __future__ import annotations
 import copy
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from controller_reviews import body
 from policy_samples import CALIBRATION, CENSUS, NOTHING_KNOWN, TODAY, budget, daemon_set, fleet

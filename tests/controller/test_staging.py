@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from policy_samples import CALIBRATION, NOTHING_KNOWN, TODAY, budget, declared, fleet
 from rollout_pods import held_pod

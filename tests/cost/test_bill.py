@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from watchbudget.api.resources import NAMESPACES, NETWORK_POLICIES, GroupResource
 from watchbudget.cost.bill import bill_of

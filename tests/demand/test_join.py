@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from demand_builders import ALL, configured, container, daemon_set, demand
 from watchbudget.api.resources import NAMESPACES, NETWORK_POLICIES, GroupResource

@@ -21,7 +21,8 @@ def sleeper():
 def test_a_reused_id_is_somebody_else(sleeper: subprocess.Popen[bytes]):
     identity = ProcessId.of(sleeper.pid)
     assert identity.alive()
-    before = dataclasses.replace(identity, started=f"{identity.started}0")  # as if the id had changed hands
+    # as if the id had changed hands
+    before = dataclasses.replace(identity, started=f"{identity.started}0")  # noqa: TID251 - a dataclass
     assert not before.alive()
     assert before.signal(signal.SIGKILL) is False
     assert sleeper.poll() is None

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from policy_samples import CALIBRATION, MIB, NOTHING_KNOWN, TODAY, budget, declared, fleet
 from watchbudget.api.budget import WatchBudget

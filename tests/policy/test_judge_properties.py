@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import random
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from policy_samples import CALIBRATION, MIB, NOTHING_KNOWN, TODAY, audit, budget, declared, fleet
 from watchbudget.api.budget import WatchBudget

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from policy_samples import CACHE, CENSUS, GRANT, OPTION, budget, context, demand
 from watchbudget.api.resources import NETWORK_POLICIES

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from policy_samples import CACHE, CALIBRATION, NOTHING_KNOWN, TODAY, audit, budget, declared, fleet
 from watchbudget.api.budget import WatchBudget

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from watchbudget.api.resources import NAMESPACES, NETWORK_POLICIES, GroupResource
 from watchbudget.cost.bill import bill_of

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from rollout_starts import AGENT, pod
 from watchbudget.rollout.books import LIST_RATE, RECOVERED_AFTER, Account, Books, Ledger, Rules

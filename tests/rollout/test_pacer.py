@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from rollout_starts import AGENT, OTHER, Cluster, pod, pods
 from watchbudget.api.rollout import Rollout

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from watchbudget.rollout.model import Ceiling, DaemonSetNumbers, Key, Phase, Signals, Start, Terms
 from watchbudget.rollout.pacer import Pacer

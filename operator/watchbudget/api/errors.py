@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import difflib
 import re
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from msgspec import Struct
 from pydantic import BaseModel, ValidationError
 
 from watchbudget.api.structural import structural_schema
@@ -18,8 +18,7 @@ _MOST = 50
 """Errors named; a file with more is not a WatchBudget gone wrong but something else."""
 
 
-@dataclass(frozen=True, slots=True)
-class FieldError:
+class FieldError(Struct, frozen=True):
     """One error: `spec.limits.cachePerPod`, and what is wrong there. Without a field: the whole object."""
 
     field: str

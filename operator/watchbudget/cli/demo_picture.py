@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import ceil
 
+from msgspec import Struct
 from rich.text import Text
 
 from watchbudget.localcluster.play.curves import outline
@@ -30,8 +30,7 @@ _HEAD = f"""\
 <rect width="100%" height="100%" fill="#fff"/>"""
 
 
-@dataclass(frozen=True, slots=True)
-class Curve:
+class Curve(Struct, frozen=True):
     """One rollout.
 
     Attributes:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import difflib
 import json
-from dataclasses import replace
 
 import click
+from msgspec.structs import replace
 
 from watchbudget.cli.console import FailedError, err, out, progress
 from watchbudget.cli.query import Query, fleet_options, run

@@ -27,7 +27,7 @@ _PIPE_CLOSED = 141
 
 _EXTRAS = {
     "cryptography": "localcluster",
-    **dict.fromkeys(("aiohttp", "httptools", "jsonpatch", "kopf", "orjson", "pythonjsonlogger"), "operator"),
+    **dict.fromkeys(("aiohttp", "httptools", "jsonpatch", "kopf", "pythonjsonlogger"), "operator"),
 }
 """Which extra brings a package that the audit does without."""
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 import datetime as dt
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from watchbudget.api.budget import BudgetError, WatchBudget, parse_budget
 from watchbudget.api.quantity import parse_quantity
@@ -33,8 +34,7 @@ __all__ = ["Query", "fleet_options", "run"]
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
-@dataclass(frozen=True, slots=True)
-class Query:
+class Query(Struct, frozen=True):
     """Which fleet, judged by what."""
 
     files: tuple[str, ...] = ()

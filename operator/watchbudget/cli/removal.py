@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
+
+from msgspec import Struct
 
 from watchbudget.cli.console import Progress
 from watchbudget.cli.reach import Cluster, items_of
@@ -64,8 +65,7 @@ QUIET_LOOKS, MOST_LOOKS = 2, 60
 must be held at two looks, a second apart."""
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(Struct, frozen=True):
     """What there is to delete, as paths, in the order in which it goes.
 
     Attributes:

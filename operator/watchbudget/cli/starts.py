@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import quote
+
+from msgspec import Struct, field
 
 from watchbudget.api.status import RolloutStatus, WatchBudgetStatus, read_status
 from watchbudget.cli.reach import Cluster, items_of
@@ -28,16 +29,14 @@ BUDGETS = "/apis/watchbudget.io/v1alpha1/watchbudgets"
 DAEMON_SETS = "/apis/apps/v1/daemonsets"
 
 
-@dataclass(frozen=True, slots=True)
-class BudgetState:
+class BudgetState(Struct, frozen=True):
     """A budget with a `rollout`, as it reports itself."""
 
     name: str
     status: WatchBudgetStatus
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(Struct, frozen=True):
     """A DaemonSet whose pods start, wait, or are paused.
 
     Attributes:
@@ -67,8 +66,7 @@ class Row:
         return not (self.held or self.in_flight or self.failing or self.its.behind)
 
 
-@dataclass(frozen=True, slots=True)
-class State:
+class State(Struct, frozen=True):
     """Everything at one moment.
 
     Attributes:
@@ -85,8 +83,7 @@ class State:
         return sum(row.held for row in self.rows)
 
 
-@dataclass(slots=True)
-class Counts:
+class Counts(Struct):
     """Labelled pods by DaemonSet and how far they have come."""
 
     held: Counter[Key] = field(default_factory=Counter)

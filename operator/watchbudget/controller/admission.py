@@ -8,8 +8,10 @@ well, and is silent (docs/decisions/0011).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec.structs import replace
 
 from watchbudget.controller.annotations import OURS, annotation_patch, annotations_of
 from watchbudget.controller.placement import may_reach_more_nodes

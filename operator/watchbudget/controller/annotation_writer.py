@@ -9,8 +9,9 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from urllib.parse import quote
+
+from msgspec import Struct
 
 from watchbudget.controller.annotations import OURS
 from watchbudget.controller.fenced import FencedWriter, Outcome
@@ -33,8 +34,7 @@ FIGURES_INTERVAL = 60.0
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(Struct, frozen=True):
     """A stored DaemonSet as the watches know it, and our annotations as they shall be."""
 
     meta: Meta
@@ -42,8 +42,7 @@ class Target:
     wanted: Mapping[str, str]
 
 
-@dataclass(frozen=True, slots=True)
-class _Written:
+class _Written(Struct, frozen=True):
     """What we know of a DaemonSet that the watches may not know yet: it carries this since our last write."""
 
     uid: str
@@ -52,8 +51,7 @@ class _Written:
     at: float
 
 
-@dataclass(slots=True)
-class _Job:
+class _Job(Struct):
     """Annotations to set, and with None those to remove; not before `due`."""
 
     uid: str

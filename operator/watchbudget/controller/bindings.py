@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from watchbudget.api.budget import WatchBudget
 from watchbudget.api.quantity import format_bytes
@@ -35,8 +36,7 @@ _ALLOWED = AdmissionResponse(allowed=True)
 _SOURCE = Source("admission")
 
 
-@dataclass(frozen=True, slots=True)
-class _Handed:
+class _Handed(Struct, frozen=True):
     """What a DaemonSet gets by the binding, under the budget that minds it most."""
 
     after: Appraisal

@@ -6,8 +6,10 @@ A condition's time and generation are added where status is put together; here i
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Literal
+
+from msgspec import Struct
+from msgspec.structs import force_setattr
 
 from watchbudget.api.budget import BudgetError, WatchBudget
 from watchbudget.api.quantity import parse_quantity
@@ -41,8 +43,7 @@ def cut(text: str, longest: int = _LONGEST) -> str:
     return text if len(text) <= longest else f"{text[: longest - 1]}…"
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(Struct, frozen=True):
     """A condition without its type and time: status, one CamelCase word, and a sentence for people."""
 
     status: Literal["True", "False", "Unknown"]
@@ -50,7 +51,7 @@ class Claim:
     message: str
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "message", cut(self.message))
+        force_setattr(self, "message", cut(self.message))
 
 
 NOT_JUDGED = Claim("Unknown", "NotJudged", "The cluster has not been judged by this budget yet")

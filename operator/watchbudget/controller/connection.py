@@ -12,11 +12,11 @@ import socket
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from http import HTTPStatus
 from typing import cast
 
 import httptools
+from msgspec import Struct
 
 __all__ = ["MAX_BODY", "Answerer", "Connection", "Reply", "Request", "refusal"]
 
@@ -42,8 +42,7 @@ LINGER_SECONDS = 1.0
 sender sees our refusal rather than a broken connection."""
 
 
-@dataclass(slots=True)
-class Request:
+class Request(Struct):
     """What was asked; `began` is the clock (`time.perf_counter`) when its headers had arrived."""
 
     method: str
@@ -53,8 +52,7 @@ class Request:
     keep_alive: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(Struct, frozen=True):
     """What is answered; the body is JSON. `sent` never raises."""
 
     status: int

@@ -10,9 +10,10 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import replace
 from typing import Any
 from urllib.parse import quote, urlencode
+
+from msgspec.structs import replace
 
 from watchbudget.controller.listing import TABLE, WatchTransport, list_pages
 from watchbudget.controller.looked import Looked, read_looked

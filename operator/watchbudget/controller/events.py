@@ -9,8 +9,9 @@ them: in the namespace of the object; for an object without one in `default`, as
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from typing import Any, Literal
+
+from msgspec import Struct
 
 from watchbudget.api.budget import GROUP
 
@@ -26,8 +27,7 @@ LONGEST_NAME = 253
 EventType = Literal["Normal", "Warning"]
 
 
-@dataclass(frozen=True, slots=True)
-class ObjectRef:
+class ObjectRef(Struct, frozen=True):
     """The object that an event is about. `kubectl describe` finds events by uid."""
 
     api_version: str
@@ -37,8 +37,7 @@ class ObjectRef:
     namespace: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(Struct, frozen=True):
     """What is said; two that are equal are one event that happened twice."""
 
     regarding: ObjectRef

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Protocol
+
+from msgspec import Struct, field
 
 from watchbudget.controller.metrics import OperatorMetrics
 from watchbudget.controller.wire import JSON, Transport, WireError, explain
@@ -36,8 +37,7 @@ class Outcome(Enum):
     UNAVAILABLE = "unavailable"  # overloaded, restarting, or the connection was lost: it may have been done
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Struct, frozen=True):
     """The outcome; the object where it was done, else the problem in words."""
 
     outcome: Outcome

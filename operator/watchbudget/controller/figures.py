@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any, TypeVar
+
+from msgspec.structs import replace
 
 from watchbudget.api.quantity import MAX_BYTES, format_quantity, round_two_digits
 from watchbudget.controller.annotations import CACHE_PER_POD, LIST_BYTES_PER_START, annotations_of

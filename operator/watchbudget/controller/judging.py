@@ -8,8 +8,10 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from watchbudget.controller.admission import Snapshot
 from watchbudget.controller.reading import Around, Reader, Thing
@@ -49,8 +51,7 @@ LONGEST_WAIT = 30.0
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Judged:
+class Judged(Struct, frozen=True):
     """One judgement and what it rests on.
 
     Attributes:

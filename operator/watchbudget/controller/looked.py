@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from watchbudget.api.budget import GROUP
 from watchbudget.inventory.fleet import DaemonSet
@@ -18,8 +20,7 @@ RESUMED = f"{GROUP}/resumed"
 `controller-revision-hash`. What comes after that revision is looked at anew."""
 
 
-@dataclass(frozen=True, slots=True)
-class Looked:
+class Looked(Struct, frozen=True):
     """A DaemonSet as it was at the last look.
 
     Attributes:

@@ -7,8 +7,8 @@ and times as timestamps, from which an alert computes the age.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
+from msgspec import Struct
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -118,8 +118,7 @@ class OperatorMetrics:
         self._judged.shown = _Shown(audit.standings[:MAX_BUDGETS], audit.fleet.census)
 
 
-@dataclass(frozen=True, slots=True)
-class _Shown:
+class _Shown(Struct, frozen=True):
     standings: Sequence[Standing] = ()
     census: Census = Census()
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from watchbudget.api.budget import API_VERSION, KIND
 from watchbudget.api.status import Condition, WatchBudgetStatus
@@ -33,8 +34,7 @@ def budget_ref(name: str, uid: str) -> ObjectRef:
     return ObjectRef(API_VERSION, KIND, name, uid)
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(Struct, frozen=True):
     """What counts against one DaemonSet, strictest first, and whether it was annotated for it already."""
 
     regarding: ObjectRef

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from watchbudget.api.budget import WatchBudget
 from watchbudget.inventory.fleet import DaemonSet
@@ -17,8 +19,7 @@ from watchbudget.rollout.roll import ROLLOUT, WAVES
 __all__ = ["Plan", "plan_of"]
 
 
-@dataclass(frozen=True)
-class Plan:
+class Plan(Struct, frozen=True):
     """What a judgement says of starts. Never changed: the next judgement brings a new one.
 
     Attributes:

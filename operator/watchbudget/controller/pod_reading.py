@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from watchbudget.rollout.gate import GATE, LABEL, is_critical, node_of
 from watchbudget.rollout.model import Phase, Start
@@ -33,8 +34,7 @@ _REVISION = "controller-revision-hash"
 _MOST_RESTARTS = 1_000_000
 
 
-@dataclass(frozen=True, slots=True)
-class Pod:
+class Pod(Struct, frozen=True):
     """A pod with our label.
 
     Attributes:

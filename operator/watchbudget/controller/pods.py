@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from watchbudget.controller.listing import WatchTransport
 from watchbudget.controller.pod_reading import Pod, read_pod

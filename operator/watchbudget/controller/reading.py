@@ -11,8 +11,10 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
 from copy import copy
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from watchbudget.api.resources import DEFAULT_WATCHED, GroupResource
 from watchbudget.controller.store import Key, Kind, Store, Stored, View
@@ -61,8 +63,7 @@ Thing = tuple[Literal["namespace", "account", "config"], Key]
 """Something that is read by name."""
 
 
-@dataclass(frozen=True, slots=True)
-class Around:
+class Around(Struct, frozen=True):
     """What a judgement of one DaemonSet rests on beside itself, by namespace and name."""
 
     namespace: str
@@ -75,8 +76,7 @@ class Around:
         return namespace, ("account", self.account), *(("config", key) for key in self.config_maps)
 
 
-@dataclass(slots=True)
-class _Aged:
+class _Aged(Struct):
     """Values by key, and when each was read; None for what does not exist."""
 
     values: dict[Any, Any] = field(default_factory=dict)

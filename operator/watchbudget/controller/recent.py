@@ -6,7 +6,7 @@ validating one, mostly about the same object but for what we put there: judged o
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from watchbudget.api.budget import GROUP
 from watchbudget.controller.annotations import OURS

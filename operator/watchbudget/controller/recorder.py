@@ -7,9 +7,10 @@ import logging
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
+
+from msgspec import Struct
 
 from watchbudget.controller.events import Event, EventType, ObjectRef, body_of, event_of
 from watchbudget.controller.fenced import FencedWriter, Outcome
@@ -42,8 +43,7 @@ ATTEMPTS = 5
 log = logging.getLogger(__name__)
 
 
-@dataclass(slots=True)
-class _Series:
+class _Series(Struct):
     """An event that was or will be written, and how often it was repeated."""
 
     body: Mapping[str, Any]

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Literal, cast
 
-import orjson
+import msgspec
+from msgspec import Struct
 
 __all__ = [
     "AdmissionRequest",
@@ -39,8 +39,7 @@ class BadReview(ValueError):  # noqa: N818 - as the errors of inventory are name
     """The body is no AdmissionReview that can be answered. The text says what is wrong with it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Kind:
+class Kind(Struct, frozen=True):
     """Group, version and kind of the object."""
 
     group: str
@@ -48,8 +47,7 @@ class Kind:
     kind: str
 
 
-@dataclass(frozen=True, slots=True)
-class AdmissionRequest:
+class AdmissionRequest(Struct, frozen=True):
     """What the API server asks.
 
     Attributes:
@@ -79,8 +77,7 @@ class AdmissionRequest:
     size: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class AdmissionResponse:
+class AdmissionResponse(Struct, frozen=True):
     """What we answer.
 
     Attributes:
@@ -107,8 +104,8 @@ def parse(body: bytes) -> AdmissionRequest:
             wrong type.
     """
     try:
-        review = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
+        review = msgspec.json.decode(body)
+    except (ValueError, RecursionError) as error:  # not UTF-8, not JSON, or nested beyond reason
         raise BadReview(f"the body is no JSON: {error}") from error
     if not isinstance(review, dict):
         raise BadReview(f"the body must be an object, not {_type(review)}")
@@ -156,10 +153,10 @@ def encode(uid: str, response: AdmissionResponse) -> bytes:
     if response.warnings:
         answer["warnings"] = [one_line(warning) for warning in response.warnings]
     if response.patch and response.allowed:
-        operations = orjson.dumps([dict(operation) for operation in response.patch])
+        operations = msgspec.json.encode([dict(operation) for operation in response.patch])
         answer["patchType"] = "JSONPatch"
         answer["patch"] = base64.b64encode(operations).decode()
-    return orjson.dumps({"apiVersion": API_VERSION, "kind": "AdmissionReview", "response": answer})
+    return msgspec.json.encode({"apiVersion": API_VERSION, "kind": "AdmissionReview", "response": answer})
 
 
 def one_line(text: str, longest: int = LONGEST_WARNING) -> str:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
+
+from msgspec.structs import replace
 
 from watchbudget.controller.listing import TABLE, WatchTransport, list_pages
 from watchbudget.controller.pod_reading import Pod

@@ -7,7 +7,8 @@ an argument too; after a restart that is the stored one.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from watchbudget.api.budget import BudgetError, WatchBudget, parse_budget
 from watchbudget.api.status import (
@@ -53,8 +54,7 @@ _NOT_SUPPORTED = Claim(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Staging:
+class Staging(Struct, frozen=True):
     """What the part that paces starts has to say of one budget, as ready values."""
 
     starts: Starts | None = None

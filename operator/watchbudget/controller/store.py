@@ -11,9 +11,11 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from watchbudget.api.budget import API_VERSION, KIND, BudgetError, WatchBudget
 from watchbudget.api.status import WatchBudgetStatus, read_status
@@ -45,8 +47,7 @@ class Kind(Enum):
         return f"/apis/{version}/{plural}"
 
 
-@dataclass(frozen=True, slots=True)
-class Meta:
+class Meta(Struct, frozen=True):
     """What writers need to know of an object."""
 
     uid: str = ""
@@ -55,8 +56,7 @@ class Meta:
     deleting: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
+class Stored(Struct, frozen=True):
     """One object: what could be made of it, and what could not.
 
     Attributes:
@@ -90,16 +90,14 @@ class Stored:
         return value, self.config_maps, self.meta.uid, self.meta.generation, self.meta.deleting, errors
 
 
-@dataclass(frozen=True, slots=True)
-class _Gone:
+class _Gone(Struct, frozen=True):
     """When we heard that an object is gone, and the version at which it was: events before that are old."""
 
     seen: float
     version: str
 
 
-@dataclass(frozen=True, slots=True)
-class View:
+class View(Struct, frozen=True):
     """Everything at one moment, in the order of keys. Never changed.
 
     Attributes:

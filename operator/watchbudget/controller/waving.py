@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from watchbudget.controller.plan import Plan
 from watchbudget.controller.pod_reading import Pod

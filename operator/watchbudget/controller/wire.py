@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Protocol
+
+from msgspec import Struct
 
 __all__ = ["JSON", "JSON_PATCH", "Reply", "Transport", "WireError", "explain"]
 
@@ -16,8 +17,7 @@ class WireError(Exception):
     """A request was not answered, or not with what was needed. It may have been carried out all the same."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(Struct, frozen=True):
     """An answer, whatever its status.
 
     Attributes:

@@ -11,9 +11,10 @@ import logging
 import threading
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
 
 from watchbudget.controller import serving
 from watchbudget.controller.client import Client
@@ -64,8 +65,7 @@ class CannotRunError(Exception):
     """The process cannot do its work here; the text says why and what to do."""
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
+class Options(Struct, frozen=True):
     """How the process is run; the command's options of the same names say more.
 
     Attributes:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from watchbudget.api.resources import GroupResource
 
 __all__ = ["Bill", "Line"]
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(Struct, frozen=True):
     """What watching one resource costs one pod.
 
     `certain` is False for demands that are `depends` or `unknown`, and for a demand with a
@@ -34,8 +33,7 @@ class Line:
     base_bytes: int = 0  # of the process that holds the cache, before it caches anything
 
 
-@dataclass(frozen=True, slots=True)
-class Bill:
+class Bill(Struct, frozen=True):
     """What one DaemonSet's watches cost, per pod and in total.
 
     `peak_per_pod` is that of a re-list in a running process, over all its caches;

@@ -5,8 +5,9 @@ The rules are looked up by the same authorizer; only what the binding touches is
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from watchbudget.demand.authorizer import Authorizer, subject_keys, subjects_of
 from watchbudget.demand.paths import grants_from

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from watchbudget.demand.catalogue_model import Case, Per, ResourceClaim
 from watchbudget.demand.conditions import Facts, Possible, possible_cases
@@ -13,8 +15,7 @@ from watchbudget.demand.readers import READERS, Component
 __all__ = ["Answer", "answer"]
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Struct, frozen=True):
     """What the catalogue says. `watchers` is 0 for `no`; `selector` one that the server applies."""
 
     watches: Watches
@@ -61,8 +62,7 @@ def _of_components(claim: ResourceClaim, per: Per, facts: Facts) -> Answer:
     return total
 
 
-@dataclass(frozen=True, slots=True)
-class _Judged:
+class _Judged(Struct, frozen=True):
     watches: Watches
     case: Case
     reason: str

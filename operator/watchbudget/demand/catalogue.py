@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Hashable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from fnmatch import translate
 from functools import cache, cached_property
 from importlib import resources
 from pathlib import Path
 
 import yaml
+from msgspec import Struct
 from pydantic import ValidationError
 
 from watchbudget.demand.catalogue_conditions import Sign
@@ -36,8 +36,7 @@ class CatalogueError(ValueError):
     """Catalogue files that cannot be used. A line per fault: file, entry, field, what is wrong."""
 
 
-@dataclass(frozen=True, slots=True)
-class Recognised:
+class Recognised(Struct, frozen=True):
     """An entry, the container that it recognised, and its release (None where the tag names none)."""
 
     entry: Entry
@@ -46,8 +45,7 @@ class Recognised:
     by: str
 
 
-@dataclass(frozen=True)
-class Catalogue:
+class Catalogue(Struct, frozen=True, dict=True):
     """Entries, own ones before built-in ones."""
 
     own: tuple[Entry, ...]
@@ -80,8 +78,7 @@ class Catalogue:
         return frozenset(name for found in recognised if found for name in found.entry.config_maps)
 
 
-@dataclass(frozen=True, slots=True)
-class _Known:
+class _Known(Struct, frozen=True):
     """One sign of an entry, and how it ranks: by its weight, then what comes first."""
 
     rank: tuple[tuple[int, int], int, int]

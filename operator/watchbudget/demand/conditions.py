@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from watchbudget.demand.catalogue_conditions import Condition, Lookup
 from watchbudget.demand.catalogue_model import Case
@@ -13,8 +14,7 @@ from watchbudget.demand.images import Version, parse_version
 __all__ = ["Facts", "Possible", "possible_cases"]
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
+class Facts(Struct, frozen=True):
     """What conditions are asked of: the release, the configuration, and the component at hand, if any."""
 
     version: str | None
@@ -27,8 +27,7 @@ class Facts:
         return parse_version(self.version or "")
 
 
-@dataclass(frozen=True, slots=True)
-class Possible:
+class Possible(Struct, frozen=True):
     """The cases that may be the answer, and what is not known. One case and no doubts: that is the answer."""
 
     cases: tuple[Case, ...]

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from watchbudget.inventory.fleet import ConfigMap, Container, DaemonSet, Fleet
 
@@ -24,8 +25,7 @@ _REFERENCE = re.compile(
 _TEMPLATE = re.compile(r"\$[({]|#\{|\{\{")
 
 
-@dataclass(frozen=True, slots=True)
-class Text:
+class Text(Struct, frozen=True):
     """One key of a ConfigMap that the container can read."""
 
     config_map: str
@@ -39,8 +39,7 @@ class Text:
         return f"ConfigMap {self.config_map}, key {self.key}"
 
 
-@dataclass(frozen=True, slots=True)
-class Setting:
+class Setting(Struct, frozen=True):
     """What was found: a value and where, or nothing, or why it cannot be known."""
 
     value: str | None = None
@@ -51,8 +50,7 @@ class Setting:
 NOT_SET = Setting()
 
 
-@dataclass(frozen=True, slots=True)
-class Configuration:
+class Configuration(Struct, frozen=True):
     """Everything readable of one container's configuration. `hidden` names what is not, and why.
 
     `hidden_directories` are the mount paths of what is hidden.

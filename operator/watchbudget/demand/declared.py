@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Literal
+
+from msgspec import Struct
 
 from watchbudget.api.resources import GroupResource
 from watchbudget.inventory.fleet import DaemonSet, Problem
@@ -30,8 +31,7 @@ _REQUIREMENT = rf"(?:!\s*{_KEY}|{_KEY}(?:{_SET}|\s*(?:==?|!=)\s*{_VALUE})?)"
 _SELECTOR = re.compile(rf"\s*{_REQUIREMENT}(?:\s*,\s*{_REQUIREMENT})*\s*")
 
 
-@dataclass(frozen=True, slots=True)
-class Declaration:
+class Declaration(Struct, frozen=True):
     """What the owner says of one resource; `selector` only with `some`."""
 
     watches: Literal["none", "all", "some"]

@@ -6,8 +6,9 @@ What a grant is worth is not decided here: permission is not behaviour.
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from watchbudget.demand.authorizer import subject_keys
 from watchbudget.demand.identity import accounts_by_key, identity_of

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cache, lru_cache
+
+from msgspec import Struct
 
 __all__ = ["Image", "Version", "parse_version"]
 
@@ -30,8 +31,7 @@ def _release(text: str) -> Version | None:
     return tuple(int(part) for part in found.group(1).split(".")) if found else None
 
 
-@dataclass(frozen=True, slots=True)
-class Image:
+class Image(Struct, frozen=True):
     """An image reference, taken apart as the distribution project's grammar does.
 
     Grammar: https://pkg.go.dev/github.com/distribution/reference (host, path, tag, digest).

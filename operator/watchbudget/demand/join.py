@@ -8,7 +8,8 @@ applied after it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from watchbudget.api.resources import GroupResource
 from watchbudget.demand.catalogue import Catalogue

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from watchbudget.api.resources import GroupResource
 from watchbudget.demand.answer import Answer, answer
@@ -20,8 +20,7 @@ _MAY_WATCH = (Watches.YES, Watches.DEPENDS)
 _ORDER = (Watches.YES, Watches.DEPENDS, Watches.UNKNOWN, Watches.NO)
 
 
-@dataclass(frozen=True, slots=True)
-class KnownAgents:
+class KnownAgents(Struct, frozen=True):
     """The recognised containers of a DaemonSet with their configuration, and the names of the others."""
 
     found: tuple[tuple[Recognised, Configuration], ...]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum, StrEnum
 from typing import Literal
+
+from msgspec import Struct
 
 from watchbudget.api.resources import GroupResource
 
@@ -45,8 +46,7 @@ class Evidence(Enum):
         return cls[text.upper()]
 
 
-@dataclass(frozen=True, slots=True)
-class Grant:
+class Grant(Struct, frozen=True):
     """The RBAC path by which a service account may list or watch a resource, and how far it reaches.
 
     `verbs` holds list and watch only. `path` is binding and role, `confirmed` what the
@@ -62,8 +62,7 @@ class Grant:
     confirmed: bool | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Narrowing:
+class Narrowing(Struct, frozen=True):
     """The agent's own way to watch less: option, since which version, and what is lost then.
 
     `frees_memory` is False where it only moves the watch: Calico's Typha spares the API
@@ -79,8 +78,7 @@ class Narrowing:
     ends_function: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class AgentMatch:
+class AgentMatch(Struct, frozen=True):
     """The catalogue entry that recognised a DaemonSet, and by which container."""
 
     agent: str  # id of the entry: "vector"
@@ -89,8 +87,7 @@ class AgentMatch:
     version: str | None  # from the image tag, "0.50.0"; None if it says nothing
 
 
-@dataclass(frozen=True, slots=True)
-class Demand:
+class Demand(Struct, frozen=True):
     """What one DaemonSet watches of one resource.
 
     `watchers_per_pod` counts separate full copies in one pod (0 when it watches nothing).

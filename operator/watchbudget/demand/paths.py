@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
+
+from msgspec import Struct
 
 from watchbudget.demand.model import Grant
 from watchbudget.demand.rules import ALL, covers_resource
@@ -24,8 +25,7 @@ WATCHING: tuple[str, ...] = ("list", "watch")
 _Scope = Literal["cluster", "namespaces", "named"]
 
 
-@dataclass(frozen=True, slots=True)
-class Bound:
+class Bound(Struct, frozen=True):
     """A binding and the rules it grants: none where the role does not exist."""
 
     binding: Binding

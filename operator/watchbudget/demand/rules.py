@@ -6,8 +6,9 @@ matchers it calls (pkg/apis/rbac/v1/evaluation_helpers.go), v1.36.3.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from watchbudget.inventory.rbac import PolicyRule
@@ -18,8 +19,7 @@ ALL = "*"
 """The wildcard of verbs, API groups and resources; resource names know none."""
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(Struct, frozen=True):
     """What is asked of the API server; a list or watch of everything has neither namespace nor name."""
 
     verb: str

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from watchbudget.api.resources import GroupResource
 from watchbudget.inventory.census import OTHER_STORED_BYTES, TYPICAL_STORED_BYTES

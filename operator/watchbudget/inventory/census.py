@@ -10,9 +10,10 @@ size of one and, by `remainingItemCount`, the number of all. That page never car
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
 
 from watchbudget.api.resources import NAMESPACES, NETWORK_POLICIES, GroupResource
 from watchbudget.inventory.errors import ClusterError, Forbidden, NotFound
@@ -41,8 +42,7 @@ _PROTOBUF = "application/vnd.kubernetes.protobuf"
 _METADATA = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io"
 
 
-@dataclass(frozen=True, slots=True)
-class Metrics:
+class Metrics(Struct, frozen=True):
     """What /metrics said; empty where it could not be read."""
 
     gauges: Mapping[GroupResource, Gauge] = field(default_factory=dict)

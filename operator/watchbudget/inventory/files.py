@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
+
+from msgspec import Struct, field
 
 from watchbudget.inventory.fleet import Problem, Source
 from watchbudget.inventory.yaml_documents import RENDER_FIRST
@@ -25,8 +26,7 @@ _CHART = "Chart.yaml"
 _OF_A_CHART = ("templates", "charts")
 
 
-@dataclass(slots=True)
-class Files:
+class Files(Struct):
     """Reads each file once, however often the arguments lead to it."""
 
     problems: list[Problem]

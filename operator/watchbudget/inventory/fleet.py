@@ -7,8 +7,9 @@ makes their verdicts comparable. Byte counts are bytes, not MiB. Nothing here do
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Literal
+
+from msgspec import Struct, field
 
 from watchbudget.api.resources import GroupResource
 from watchbudget.inventory.rbac import Rbac
@@ -31,8 +32,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Source:
+class Source(Struct, frozen=True, order=True):
     """Where an object was read: a file and the document in it (counted from 1), or the cluster."""
 
     origin: str
@@ -45,8 +45,7 @@ class Source:
 CLUSTER = Source("cluster")
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
+class Problem(Struct, frozen=True):
     """Something in the input that could not be read or used. Always shown, never dropped.
 
     An `error` means that the audit is incomplete (exit code 2); a `warning` that a figure
@@ -64,8 +63,7 @@ class Problem:
         return f"{where}: {self.message}"
 
 
-@dataclass(frozen=True, slots=True)
-class EnvVar:
+class EnvVar(Struct, frozen=True):
     """One environment variable; `value` is None when it comes from elsewhere (`value_from`)."""
 
     name: str
@@ -73,8 +71,7 @@ class EnvVar:
     value_from: str | None = None  # "configMap/NAME/KEY", "secret/NAME/KEY", "field/PATH"
 
 
-@dataclass(frozen=True, slots=True)
-class Container:
+class Container(Struct, frozen=True):
     """A container or init container of the pod template; memory in bytes, None where unset."""
 
     name: str
@@ -96,8 +93,7 @@ class Container:
         return self.sidecar or not self.init
 
 
-@dataclass(frozen=True, slots=True)
-class Volume:
+class Volume(Struct, frozen=True):
     """A volume, as far as configuration or an identity may come from it."""
 
     name: str
@@ -107,8 +103,7 @@ class Volume:
     service_account_token: bool = False  # a projected token
 
 
-@dataclass(frozen=True, slots=True)
-class UpdateStrategy:
+class UpdateStrategy(Struct, frozen=True):
     """Defaults as the API server fills them in (RollingUpdate, 1, 0); None under OnDelete."""
 
     type: str = "RollingUpdate"
@@ -116,8 +111,7 @@ class UpdateStrategy:
     max_surge: str | None = "0"
 
 
-@dataclass(frozen=True, slots=True)
-class DaemonSet:
+class DaemonSet(Struct, frozen=True):
     """A DaemonSet, as far as its price depends on it."""
 
     namespace: str
@@ -148,8 +142,7 @@ class DaemonSet:
         return f"DaemonSet {self.namespace}/{self.name}"
 
 
-@dataclass(frozen=True, slots=True)
-class ServiceAccount:
+class ServiceAccount(Struct, frozen=True):
     """A service account; `automount` None where unset (the API's default is true)."""
 
     namespace: str
@@ -157,8 +150,7 @@ class ServiceAccount:
     automount: bool | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ConfigMap:
+class ConfigMap(Struct, frozen=True):
     """A ConfigMap that a DaemonSet may read its configuration from; binary data is left out."""
 
     namespace: str
@@ -166,8 +158,7 @@ class ConfigMap:
     data: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class LimitRange:
+class LimitRange(Struct, frozen=True):
     """A namespace's LimitRange: the default memory limit of a container, in bytes."""
 
     namespace: str
@@ -175,8 +166,7 @@ class LimitRange:
     default_memory_limit: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ResourceCensus:
+class ResourceCensus(Struct, frozen=True):
     """How many objects of a watched resource there are and how large they are stored (etcd, bytes)."""
 
     resource: GroupResource
@@ -188,8 +178,7 @@ class ResourceCensus:
     served: bool = True  # False: the server knows no such resource
 
 
-@dataclass(frozen=True, slots=True)
-class Census:
+class Census(Struct, frozen=True):
     """The census of every watched resource, and the server it was read from."""
 
     resources: tuple[ResourceCensus, ...] = ()
@@ -200,8 +189,7 @@ class Census:
         return next((entry for entry in self.resources if entry.resource == resource), None)
 
 
-@dataclass(frozen=True, slots=True)
-class AccessReviews:
+class AccessReviews(Struct, frozen=True):
     """What the API server's own authorizers answered, by SubjectAccessReview, for the cluster scope.
 
     `state` says how to read an absent answer: `asked` (all were asked), `forbidden` (we may
@@ -213,8 +201,7 @@ class AccessReviews:
     # (namespace, service account, resource, verb) -> allowed
 
 
-@dataclass(frozen=True, slots=True)
-class Fleet:
+class Fleet(Struct, frozen=True):
     """Everything a judgement needs, read once."""
 
     daemon_sets: tuple[DaemonSet, ...]

@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
 
+from msgspec import Struct
 from prometheus_client.parser import text_string_to_metric_families
 
 from watchbudget.api.resources import GroupResource
@@ -29,8 +29,7 @@ LONGEST_LINE = 64 * 1024
 """Bytes: a line of metrics is some hundred long; a longer one is none of ours."""
 
 
-@dataclass(frozen=True, slots=True)
-class Gauge:
+class Gauge(Struct, frozen=True):
     """What the metrics say of one resource; None where they do not say."""
 
     objects: int | None = None

@@ -7,9 +7,10 @@ twice counts as it was read last, as `kubectl apply` of the same files would lea
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from functools import partial
 from typing import Any, Generic, TypeVar
+
+from msgspec.structs import replace
 
 from watchbudget.inventory import parse
 from watchbudget.inventory.fields import Fields, Report

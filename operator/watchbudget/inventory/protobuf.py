@@ -11,7 +11,8 @@ has its metadata in field 1 and its items in field 2.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 __all__ = ["Page", "measure"]
 
@@ -21,8 +22,7 @@ _OVERHEAD = 4
 """Bytes of an `Unknown` that neither its type nor its object accounts for: two empty strings."""
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
+class Page(Struct, frozen=True):
     """One page of a list.
 
     Attributes:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Literal
+
+from msgspec import Struct, field
 
 __all__ = ["Binding", "LabelSelector", "PolicyRule", "Rbac", "Requirement", "Role", "Subject"]
 
 
-@dataclass(frozen=True, slots=True)
-class Requirement:
+class Requirement(Struct, frozen=True):
     """One `matchExpressions` entry of a label selector."""
 
     key: str
@@ -18,8 +18,7 @@ class Requirement:
     values: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class LabelSelector:
+class LabelSelector(Struct, frozen=True):
     """A Kubernetes label selector; empty selects everything."""
 
     match_labels: tuple[tuple[str, str], ...] = ()
@@ -47,8 +46,7 @@ def _satisfied(requirement: Requirement, labels: Mapping[str, str]) -> bool:
             return False
 
 
-@dataclass(frozen=True, slots=True)
-class PolicyRule:
+class PolicyRule(Struct, frozen=True):
     """One rule of a role; rules for non-resource URLs are not kept, they grant no watch."""
 
     verbs: tuple[str, ...]
@@ -57,8 +55,7 @@ class PolicyRule:
     resource_names: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Role:
+class Role(Struct, frozen=True):
     """A ClusterRole (namespace None) or a Role.
 
     `aggregation` is None for an ordinary role; otherwise the controller fills `rules` from
@@ -77,8 +74,7 @@ class Role:
         return f"{'Role' if self.namespace else 'ClusterRole'}/{self.name}"
 
 
-@dataclass(frozen=True, slots=True)
-class Subject:
+class Subject(Struct, frozen=True):
     """Whom a binding grants to; `namespace` only counts for ServiceAccount."""
 
     kind: str
@@ -86,8 +82,7 @@ class Subject:
     namespace: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Binding:
+class Binding(Struct, frozen=True):
     """A ClusterRoleBinding (namespace None) or a RoleBinding."""
 
     namespace: str | None
@@ -102,8 +97,7 @@ class Binding:
         return f"{'RoleBinding' if self.namespace else 'ClusterRoleBinding'}/{self.name}"
 
 
-@dataclass(frozen=True, slots=True)
-class Rbac:
+class Rbac(Struct, frozen=True):
     """All roles and bindings of a fleet, in the order they were read."""
 
     roles: tuple[Role, ...] = ()

@@ -9,10 +9,10 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import aiohttp
+from msgspec import Struct
 
 from watchbudget.inventory.answers import refusal
 from watchbudget.inventory.errors import (
@@ -51,8 +51,7 @@ Read = Callable[[aiohttp.ClientResponse], Awaitable[_T]]
 Params = Sequence[tuple[str, str]]
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Struct, frozen=True):
     """A successful answer, read to its end."""
 
     headers: Mapping[str, str]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, field
 from typing import Any
 
+from msgspec import Struct, field
 from yaml.events import (
     AliasEvent,
     CollectionStartEvent,
@@ -46,8 +46,7 @@ class RefusedError(Exception):
         self.line = line
 
 
-@dataclass(frozen=True, slots=True)
-class Duplicate:
+class Duplicate(Struct, frozen=True):
     """A key that its mapping has twice: where, the line of the second one, whether the value is the same."""
 
     key: str
@@ -56,8 +55,7 @@ class Duplicate:
     same: bool
 
 
-@dataclass(slots=True)
-class YamlDocument:
+class YamlDocument(Struct):
     """One document's value, and what was questionable about it."""
 
     value: object = None

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from watchbudget.api.budget import WatchBudget, WatchBudgetSpec
 from watchbudget.api.resources import DEFAULT_WATCHED, GroupResource
@@ -32,8 +34,7 @@ MOST_ACCOUNTS = 10_000
 """Whose grants are remembered: admission is asked about any account that somebody makes up."""
 
 
-@dataclass(frozen=True, slots=True)
-class Case:
+class Case(Struct, frozen=True):
     """What counts under the budget at `index`: the demands that are watches there, and their bill."""
 
     index: int
@@ -41,8 +42,7 @@ class Case:
     bill: Bill
 
 
-@dataclass(frozen=True, slots=True)
-class Appraisal:
+class Appraisal(Struct, frozen=True):
     """One DaemonSet, priced; and a case for every budget that governs it."""
 
     daemon_set: DaemonSet
@@ -55,8 +55,7 @@ class Appraisal:
     problems: tuple[Problem, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class _Terms:
+class _Terms(Struct, frozen=True):
     """All by which budgets differ in what counts as a watch."""
 
     resources: frozenset[GroupResource]

@@ -7,7 +7,7 @@ whoever comes next.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from watchbudget.policy.findings import verdict_of, worst_first
 from watchbudget.policy.model import Action, Finding, Judgement

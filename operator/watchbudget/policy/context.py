@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
+
+from msgspec import Struct
 
 from watchbudget.api.budget import WatchBudget
 from watchbudget.cost.model import Bill, Line
@@ -16,8 +17,7 @@ from watchbudget.policy.model import Memory
 __all__ = ["Context"]
 
 
-@dataclass(frozen=True)
-class Context:
+class Context(Struct, frozen=True, dict=True):
     """One DaemonSet under one budget.
 
     `watched` holds the demands that count as watches there and is never empty: no rule is asked

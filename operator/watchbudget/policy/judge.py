@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
 from pathlib import PurePath
 from typing import Any, TypeVar
+
+from msgspec import Struct
 
 from watchbudget.api.budget import WatchBudget
 from watchbudget.api.resources import GroupResource
@@ -59,8 +60,7 @@ def judge(
     return Judge(fleet, budgets, today=today, catalogue=catalogue, calibration=calibration).audit()
 
 
-@dataclass(frozen=True, slots=True)
-class _Judged:
+class _Judged(Struct, frozen=True):
     """What was made of one DaemonSet, and all that its findings rest on beside its appraisal."""
 
     appraisal: Appraisal
@@ -68,8 +68,7 @@ class _Judged:
     judgement: Judgement
 
 
-@dataclass(frozen=True, slots=True)
-class _Known:
+class _Known(Struct, frozen=True):
     """What a judge hands on to the next: an appraiser, and what came of the DaemonSets, by `id`."""
 
     appraiser: Appraiser

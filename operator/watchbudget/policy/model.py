@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import Enum, StrEnum
+
+from msgspec import Struct, field
 
 from watchbudget.cost.model import Bill
 from watchbudget.demand.model import Demand, Evidence, Grant, Identity
@@ -56,8 +57,7 @@ class Verdict(StrEnum):
     DENY = "deny"
 
 
-@dataclass(frozen=True, slots=True)
-class Remedy:
+class Remedy(Struct, frozen=True):
     """What to change. `patch` is a JSON patch (RFC 6902) for `target`; empty where none can be given."""
 
     text: str
@@ -65,8 +65,7 @@ class Remedy:
     patch: tuple[Mapping[str, object], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(Struct, frozen=True):
     """What one rule of one budget says of one DaemonSet.
 
     `exempted` carries the reason of the exemption that silences it; such a finding is shown
@@ -83,8 +82,7 @@ class Finding:
     weight: tuple[int, ...] = ()  # how bad, by the DaemonSet's own doing: rules/rule.py
 
 
-@dataclass(frozen=True, slots=True)
-class Memory:
+class Memory(Struct, frozen=True):
     """The memory limit that a relist must fit into.
 
     `limit_complete`: every long-running container has one (LimitRange defaults count), or the
@@ -99,8 +97,7 @@ class Memory:
     by_container: tuple[tuple[str, int | None], ...] = ()  # what each long-running container may use
 
 
-@dataclass(frozen=True, slots=True)
-class Judgement:
+class Judgement(Struct, frozen=True):
     """All there is to say of one DaemonSet."""
 
     daemon_set: DaemonSet
@@ -114,8 +111,7 @@ class Judgement:
     problems: tuple[Problem, ...] = ()  # what the owner says and cannot be understood
 
 
-@dataclass(frozen=True, slots=True)
-class Totals:
+class Totals(Struct, frozen=True):
     """Sums over the fleet, bytes. `cache_per_node` is the worst node's."""
 
     daemon_sets: int = 0
@@ -127,8 +123,7 @@ class Totals:
     findings: Mapping[str, int] = field(default_factory=dict)  # rule -> number, exempted ones left out
 
 
-@dataclass(frozen=True, slots=True)
-class Ranked:
+class Ranked(Struct, frozen=True):
     """A DaemonSet that is named among many, as one budget sees it. Bytes; rules that are not exempted."""
 
     namespace: str
@@ -141,8 +136,7 @@ class Ranked:
     findings: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(Struct, frozen=True):
     """Where the fleet stands under one budget: numbers of DaemonSets, and bytes.
 
     `uncertain` do not count as watching, but may watch. `violating` have an unexempted finding at Annotate
@@ -173,8 +167,7 @@ class Standing:
     violators: tuple[Ranked, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Audit:
+class Audit(Struct, frozen=True):
     """The judgement of a whole fleet, worst first. `standings` has one entry for each of `budgets`."""
 
     fleet: Fleet

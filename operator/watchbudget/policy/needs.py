@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from watchbudget.cost.model import Line
 from watchbudget.policy.context import Context
@@ -10,8 +10,7 @@ from watchbudget.policy.context import Context
 __all__ = ["Need", "needs_of"]
 
 
-@dataclass(frozen=True, slots=True)
-class Need:
+class Need(Struct, frozen=True):
     """Base and re-list peak of one container's caches, bytes; `container` None where that is not known."""
 
     container: str | None

@@ -8,8 +8,10 @@ can cost more, a real one may cost less.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from functools import cached_property
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 __all__ = ["Ledger", "Share"]
 
@@ -19,8 +21,7 @@ Table = Mapping[str, Mapping[str, int]]
 """Numbers by label and its value; none is 0, and no label is without values."""
 
 
-@dataclass(frozen=True, slots=True)
-class Share:
+class Share(Struct, frozen=True):
     """What one DaemonSet adds: cache bytes per pod, on how many nodes, of which kind."""
 
     cache_per_pod: int
@@ -38,8 +39,7 @@ class Share:
         return self.cache_per_pod * self.nodes
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Ledger:
+class Ledger(Struct, frozen=True, eq=False, kw_only=True, dict=True):
     """The shares of the DaemonSets that one budget governs, by namespace and name. Made by `of`.
 
     Each DaemonSet with a node selector is entered under one of its labels, the one with the most values

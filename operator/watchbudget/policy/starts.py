@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
+
+from msgspec import Struct
 
 from watchbudget.api.budget import Rollout
 from watchbudget.cost.model import Bill
@@ -31,8 +32,7 @@ NODE_CRITICAL = "system-node-critical"
 _COUNT = re.compile(r"[0-9]{1,10}%?")
 
 
-@dataclass(frozen=True, slots=True)
-class Starts:
+class Starts(Struct, frozen=True):
     """Pods that start at once, by the field that allows it, and what stands there."""
 
     number: int
@@ -40,8 +40,7 @@ class Starts:
     given: str
 
 
-@dataclass(frozen=True, slots=True)
-class Level:
+class Level(Struct, frozen=True):
     """A priority level of API priority and fairness and its nominal seats on one API server."""
 
     name: str

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from math import ceil, floor, log10
+
+from msgspec import Struct
 
 from watchbudget.api.quantity import format_bytes
 from watchbudget.api.resources import GroupResource
@@ -21,16 +22,14 @@ _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 _ROW, _TOP = 32, 8
 
 
-@dataclass(frozen=True, slots=True)
-class Tick:
+class Tick(Struct, frozen=True):
     """A mark on an axis and what stands beside it."""
 
     at: float
     label: str
 
 
-@dataclass(frozen=True, slots=True)
-class Segment:
+class Segment(Struct, frozen=True):
     """A piece of a bar: one resource's cache on all nodes; hatched where it is not certain."""
 
     x: float
@@ -40,8 +39,7 @@ class Segment:
     tooltip: str
 
 
-@dataclass(frozen=True, slots=True)
-class Bar:
+class Bar(Struct, frozen=True):
     """One DaemonSet."""
 
     y: float
@@ -52,8 +50,7 @@ class Bar:
     segments: tuple[Segment, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class BarChart:
+class BarChart(Struct, frozen=True):
     """What the worst DaemonSets cost on all nodes together."""
 
     height: float

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from watchbudget.cost.model import Bill
 from watchbudget.demand.model import Watches
@@ -64,8 +65,7 @@ def short_label(label: str) -> str:
     return _SHORT.get(label, label)
 
 
-@dataclass(frozen=True, slots=True)
-class MergedFinding:
+class MergedFinding(Struct, frozen=True):
     """A finding that several budgets make in the same words, told once; `finding` is the strictest."""
 
     finding: Finding

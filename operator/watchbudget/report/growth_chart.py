@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from watchbudget.api.quantity import format_bytes, round_two_digits
 from watchbudget.api.resources import GroupResource
@@ -22,8 +23,7 @@ LEFT, RIGHT, TOP, PLOT = 84, 40, 16, 300
 _LABEL = 17
 
 
-@dataclass(frozen=True, slots=True)
-class Dot:
+class Dot(Struct, frozen=True):
     """A judged point."""
 
     x: float
@@ -31,8 +31,7 @@ class Dot:
     tooltip: str
 
 
-@dataclass(frozen=True, slots=True)
-class Mark:
+class Mark(Struct, frozen=True):
     """A memory limit that breaks here."""
 
     x: float
@@ -41,8 +40,7 @@ class Mark:
     to_the_left: bool
 
 
-@dataclass(frozen=True, slots=True)
-class GrowthChart:
+class GrowthChart(Struct, frozen=True):
     """Lines are SVG point lists; `up_to` is empty where nothing is uncertain."""
 
     height: float

@@ -7,10 +7,10 @@ the template engine; the page's own Content-Security-Policy forbids scripts and 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import cache
 
 import jinja2
+from msgspec import Struct
 
 from watchbudget import __version__
 from watchbudget.api.quantity import format_bytes
@@ -39,16 +39,14 @@ LISTED_CLEAN = 2000
 """Names listed of the DaemonSets that cost nothing."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Watch:
+class _Watch(Struct, frozen=True):
     label: str
     doubt: bool
     times: int
     evidence: str
 
 
-@dataclass(frozen=True, slots=True)
-class _Finding:
+class _Finding(Struct, frozen=True):
     style: str
     action: str
     rule: str
@@ -59,8 +57,7 @@ class _Finding:
     exempted: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class _Row:
+class _Row(Struct, frozen=True):
     title: str
     verdict: str
     watches: tuple[_Watch, ...]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
+
+from msgspec import Struct
 
 from watchbudget.api.resources import GroupResource
 from watchbudget.policy.model import Audit, Judgement
@@ -13,8 +14,7 @@ from watchbudget.report.figures import limit_bytes, needed_bytes
 __all__ = ["Break", "breaking_points", "broken_limits", "is_broken"]
 
 
-@dataclass(frozen=True, slots=True)
-class Break:
+class Break(Struct, frozen=True):
     """A DaemonSet's memory limit stops holding a re-list at this many objects of its dearest resource.
 
     `factor` is times today's objects. At the smallest factor looked at, the limit may have

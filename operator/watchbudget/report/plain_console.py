@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from msgspec import Struct
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
@@ -21,8 +21,7 @@ _SUBSTITUTES = str.maketrans(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Glyphs:
+class Glyphs(Struct, frozen=True):
     """The signs that need another width in ASCII, chosen before anything is laid out."""
 
     at_most: str
@@ -36,8 +35,7 @@ def glyphs(console: Console) -> Glyphs:
     return Glyphs("≤", TIMES)
 
 
-@dataclass(frozen=True, slots=True)
-class Encodable:
+class Encodable(Struct, frozen=True):
     """Wraps a renderable: no spaces at the end of its lines and, on a console that is not UTF, only ASCII.
 
     Every other character gives way to one of the same width, so that columns hold.

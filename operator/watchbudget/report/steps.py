@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
+
+from msgspec import Struct
 
 __all__ = ["Item", "Step"]
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
+class Item(Struct, frozen=True):
     """One line of a step, safe to show.
 
     `text` is a sentence, `sum` arithmetic a reader may check, `source` where a claim comes
@@ -20,8 +20,7 @@ class Item:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(Struct, frozen=True):
     """One link of the chain, with a title in the form of a question."""
 
     title: str

@@ -7,9 +7,10 @@ rules would say then; nothing is extrapolated but the crossing between two point
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Any
 
+from msgspec import Struct
+from msgspec.structs import replace
 from rich.console import Console, Group, RenderableType
 from rich.constrain import Constrain
 from rich.padding import Padding
@@ -32,8 +33,7 @@ STORED_IF_NONE = 1000
 """Bytes per object where today there is none to measure, and what-if asks for some."""
 
 
-@dataclass(frozen=True, slots=True)
-class Point:
+class Point(Struct, frozen=True):
     """The audit of the fleet grown: `factor` times today's objects, `node_factor` times today's nodes."""
 
     factor: float

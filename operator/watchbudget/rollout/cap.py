@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from watchbudget.api.budget import GROUP, Rollout, WatchBudget
 from watchbudget.api.quantity import format_bytes
@@ -44,8 +45,7 @@ _NUMBER = re.compile(r"[0-9]{1,10}", re.ASCII)
 _MOST = 2**31 - 1
 
 
-@dataclass(frozen=True, slots=True)
-class Cap:
+class Cap(Struct, frozen=True):
     """How many pods of a DaemonSet one budget lets start at once.
 
     Attributes:
@@ -63,8 +63,7 @@ class Cap:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Capped:
+class Capped(Struct, frozen=True):
     """What shall stand in a DaemonSet.
 
     Attributes:
@@ -188,8 +187,7 @@ def capped(
     return Capped(cap if _exceeds(now.given, cap, nodes) else None, str(owners))
 
 
-@dataclass(frozen=True, slots=True)
-class _Width:
+class _Width(Struct, frozen=True):
     """What an object says: its strategy, maxUnavailable as written, and the annotation if it is a value."""
 
     rolling: bool

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Container, Mapping, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from watchbudget.rollout.books import Account, Ledger, Rules
 from watchbudget.rollout.model import Key, Start
@@ -24,8 +25,7 @@ PASSED_OVER = 20
 its budgets give out nothing until it does."""
 
 
-@dataclass(slots=True)
-class Waiting:
+class Waiting(Struct):
     """A DaemonSet's held pods that may be released, first in line first."""
 
     pods: Sequence[Start]

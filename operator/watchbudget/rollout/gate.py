@@ -8,8 +8,9 @@ nothing here.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from watchbudget.api.budget import GROUP, Rollout, WatchBudget
 from watchbudget.inventory.fleet import DaemonSet
@@ -54,8 +55,7 @@ _LONGEST_REASON = 200
 """Characters of an owner's own words that status repeats."""
 
 
-@dataclass(frozen=True, slots=True)
-class Hold:
+class Hold(Struct, frozen=True):
     """Why one budget holds the pods of a DaemonSet.
 
     Attributes:
@@ -73,8 +73,7 @@ class Hold:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Gate:
+class Gate(Struct, frozen=True):
     """Every reason to hold the pods of one DaemonSet; none: they start at once."""
 
     holds: tuple[Hold, ...] = ()

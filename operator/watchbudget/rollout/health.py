@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from watchbudget.rollout.model import Key, Pause, Start
 
@@ -19,8 +20,7 @@ LEAST = 3
 _NAMED = 3
 
 
-@dataclass(slots=True)
-class _Ends:
+class _Ends(Struct):
     well: deque[float] = field(default_factory=deque)
     failed: deque[float] = field(default_factory=deque)
 

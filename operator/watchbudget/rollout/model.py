@@ -8,8 +8,9 @@ clock; nothing here reads a clock.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
+
+from msgspec import Struct, field
 
 from watchbudget.api.budget import Rollout
 
@@ -51,8 +52,7 @@ class Phase(StrEnum):
     CreateContainerError, RunContainerError; or it was restarted and is not Ready."""
 
 
-@dataclass(frozen=True, slots=True)
-class Start:
+class Start(Struct, frozen=True):
     """A pod that carries our label, held or permitted, as it is now.
 
     Attributes:
@@ -90,8 +90,7 @@ class Start:
     restarts: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Terms:
+class Terms(Struct, frozen=True):
     """On which terms a DaemonSet's pods start, from the judgement of it.
 
     A DaemonSet for which there are no terms is not judged yet: its pods stay held, `maxHold` at most.
@@ -116,8 +115,7 @@ class Terms:
     waves: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Ceiling:
+class Ceiling(Struct, frozen=True):
     """What a budget allows, as in its `spec.rollout` (there the defaults are explained).
 
     Attributes:
@@ -155,8 +153,7 @@ class Ceiling:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Signals:
+class Signals(Struct, frozen=True):
     """What the API server has shown since the last pass.
 
     Attributes:
@@ -200,8 +197,7 @@ class Why(StrEnum):
     """Its DaemonSet was not judged for `maxHold`; it may not exist any more."""
 
 
-@dataclass(frozen=True, slots=True)
-class News:
+class News(Struct, frozen=True):
     """A start reached an outcome; told once (again after a restart of the operator)."""
 
     uid: str
@@ -210,16 +206,14 @@ class News:
     outcome: Outcome
 
 
-@dataclass(frozen=True, slots=True)
-class Freed:
+class Freed(Struct, frozen=True):
     """A pod that is let go without a permit."""
 
     uid: str
     why: Why
 
 
-@dataclass(frozen=True, slots=True)
-class Pause:
+class Pause(Struct, frozen=True):
     """Why nothing more is started: a CamelCase word, and a message for people.
 
     Reasons: `Paused` (its owner says so), `BudgetPaused`, `StartsFailing` (of the last ten minutes),
@@ -230,8 +224,7 @@ class Pause:
     message: str
 
 
-@dataclass(frozen=True, slots=True)
-class BudgetNumbers:
+class BudgetNumbers(Struct, frozen=True):
     """For a budget's status.
 
     Attributes:
@@ -249,8 +242,7 @@ class BudgetNumbers:
     list_bytes: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class DaemonSetNumbers:
+class DaemonSetNumbers(Struct, frozen=True):
     """For a DaemonSet's status.
 
     Attributes:
@@ -271,8 +263,7 @@ class DaemonSetNumbers:
     room: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Pass:
+class Pass(Struct, frozen=True):
     """What to do, and how things stand.
 
     Attributes:

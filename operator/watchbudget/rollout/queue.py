@@ -11,8 +11,9 @@ https://kubernetes.io/docs/concepts/cluster-administration/flow-control/
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from watchbudget.api.budget import WatchBudget
 from watchbudget.api.resources import GroupResource
@@ -27,8 +28,7 @@ MOST_ACCOUNTS = 200
 """Service accounts in one FlowSchema: each request of the cluster is matched against all of them."""
 
 
-@dataclass(frozen=True, slots=True)
-class Queue:
+class Queue(Struct, frozen=True):
     """Whose lists wait in the queue, and lists of what.
 
     Attributes:

@@ -7,8 +7,9 @@ waves only if its owner says so by annotation.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from watchbudget.api.budget import GROUP
 from watchbudget.rollout.gate import LABEL, node_of
@@ -40,8 +41,7 @@ _GENERATION = "pod-template-generation"
 _TEMPLATE_GENERATION = "deprecated.daemonset.template.generation"
 
 
-@dataclass(frozen=True, slots=True)
-class DaemonPod:
+class DaemonPod(Struct, frozen=True):
     """A pod of the DaemonSet.
 
     Attributes:
@@ -65,8 +65,7 @@ class DaemonPod:
     label: str
 
 
-@dataclass(frozen=True, slots=True)
-class Roll:
+class Roll(Struct, frozen=True):
     """A DaemonSet and its pods, as they are now.
 
     Attributes:

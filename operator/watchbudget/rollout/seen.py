@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from watchbudget.rollout.books import Ledger, Rules
 from watchbudget.rollout.health import Health
@@ -13,8 +14,7 @@ from watchbudget.rollout.model import Ceiling, Key, Pause, Phase, Start, Terms
 __all__ = ["Seen"]
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
+class Seen(Struct, frozen=True):
     """What was given to a pass.
 
     Attributes:

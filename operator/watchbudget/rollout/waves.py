@@ -16,7 +16,8 @@ not waited for.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from watchbudget.policy.phrases import counted
 from watchbudget.rollout.gate import HELD, PERMITTED
@@ -29,8 +30,7 @@ RESERVED = "reserved/"
 """How the uid of a start begins that stands for a pod yet to be born. The pacer's news of it are nobody's."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reserved:
+class Reserved(Struct, frozen=True):
     """Permits that waves have taken.
 
     Attributes:
@@ -44,8 +44,7 @@ class Reserved:
     release: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Wave:
+class Wave(Struct, frozen=True):
     """What to delete of one DaemonSet, and how far it is.
 
     Attributes:
@@ -61,8 +60,7 @@ class Wave:
     waits_for: str = ""
 
 
-@dataclass(slots=True)
-class _Leaving:
+class _Leaving(Struct):
     """A pod on its way out, or gone while its successor is not there yet."""
 
     node: str
@@ -70,8 +68,7 @@ class _Leaving:
     reserved: bool  # we deleted it, and there is a permit for its successor
 
 
-@dataclass(slots=True)
-class _Nodes:
+class _Nodes(Struct):
     """How the nodes of a DaemonSet stand, and which of their pods may be deleted."""
 
     held: list[DaemonPod] = field(default_factory=list)  # old, and has not started: nothing is lost with it

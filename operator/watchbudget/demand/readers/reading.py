@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from watchbudget.demand.configuration import Configuration, Text
 from watchbudget.demand.documents import UnreadableError, parse, plain
@@ -13,8 +14,7 @@ __all__ = ["Component", "Reader", "Reading", "documents", "flat", "options_of", 
 _STRUCTURED = (".yaml", ".yml", ".toml", ".json")
 
 
-@dataclass(frozen=True, slots=True)
-class Component:
+class Component(Struct, frozen=True):
     """One configured part of an agent, such as a source. An option that cannot be read is None."""
 
     kind: str
@@ -22,8 +22,7 @@ class Component:
     options: Mapping[str, str | None]
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(Struct, frozen=True):
     """The components found; `found` says that some of the agent's configuration was read at all.
 
     `hidden` names what may hold more of it and could not be read.

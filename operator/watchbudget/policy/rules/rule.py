@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from watchbudget.policy.context import Context
 from watchbudget.policy.model import Action, Remedy
@@ -11,8 +12,7 @@ from watchbudget.policy.model import Action, Remedy
 __all__ = ["Material", "Rule"]
 
 
-@dataclass(frozen=True, slots=True)
-class Material:
+class Material(Struct, frozen=True):
     """What a check found: one sentence, what to do about it, and the bytes that would free on all nodes.
 
     `weight` says how bad it is by what belongs to the DaemonSet itself, in the rule's own units: a change
@@ -25,8 +25,7 @@ class Material:
     weight: tuple[int, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(Struct, frozen=True):
     """A named check.
 
     `default_action` is the highest step of the ladder that the rule takes by itself; a budget

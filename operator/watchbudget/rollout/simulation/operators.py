@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from watchbudget.rollout.model import Phase, Signals, Start
 from watchbudget.rollout.pacer import Pacer
@@ -12,8 +13,7 @@ from watchbudget.rollout.simulation.pods import Pod
 __all__ = ["Faults", "Replica"]
 
 
-@dataclass(frozen=True, slots=True)
-class Faults:
+class Faults(Struct, frozen=True):
     """What goes wrong.
 
     Attributes:
@@ -35,8 +35,7 @@ class Faults:
     vanishing: tuple[tuple[float, int], ...] = ()
 
 
-@dataclass(slots=True, eq=False)
-class Replica:
+class Replica(Struct, eq=False):
     """One operator, from its birth on: it knows no time before."""
 
     pacer: Pacer

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import Enum, auto
+
+from msgspec import Struct
 
 from watchbudget.rollout.model import Key, Phase
 from watchbudget.rollout.simulation.server import Lists, VirtualClock
@@ -27,8 +28,7 @@ class Fate(Enum):
     """Unschedulable for ten minutes, then fine."""
 
 
-@dataclass(frozen=True, slots=True)
-class Agent:
+class Agent(Struct, frozen=True):
     """A DaemonSet.
 
     Attributes:
@@ -71,8 +71,7 @@ class Agent:
         return Fate.FINE
 
 
-@dataclass(slots=True, eq=False)
-class Pod:
+class Pod(Struct, eq=False):
     """A pod. Its times are those when things happen; when an operator sees them is another matter.
 
     Attributes:

@@ -7,7 +7,8 @@ import itertools
 import random
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 __all__ = ["Lists", "Server", "VirtualClock"]
 
@@ -33,8 +34,7 @@ class VirtualClock:
         return True
 
 
-@dataclass(frozen=True, slots=True)
-class Server:
+class Server(Struct, frozen=True):
     """The API server's figures. The defaults are measured (two cores, 10,000 namespaces).
 
     Attributes:
@@ -56,8 +56,7 @@ class Server:
     noise: float = 0.4
 
 
-@dataclass(slots=True, eq=False)
-class _List:
+class _List(Struct, eq=False):
     left: float
     done: Callable[[], None]
     refused: Callable[[], None]
