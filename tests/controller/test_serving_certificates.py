@@ -9,7 +9,7 @@ from itertools import pairwise
 
 import pytest
 from cryptography import x509
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from controller_reviews import HOSTS, now
@@ -97,7 +97,8 @@ def test_two_years_of_daily_looks():
 
 
 @settings(max_examples=25, deadline=None)
-@given(st.lists(st.integers(0, 24 * 45), min_size=1, max_size=12))
+@given(st.lists(st.integers(0, 24 * 59), min_size=1, max_size=12))
+@example([481, 1080, 1080, 1080, 1080, 1080])  # expired in the hour in which a new authority is due
 def test_whatever_the_pauses_what_serves_is_valid_and_trusted_by_the_look_before(hours: list[int]):
     story = life(HOSTS, [dt.timedelta(hours=pause) for pause in hours])
     for time, _, bundle in story:
@@ -107,6 +108,17 @@ def test_whatever_the_pauses_what_serves_is_valid_and_trusted_by_the_look_before
         serving = x509.load_pem_x509_certificate(after.certificate)
         cas = x509.load_pem_x509_certificates(before.ca_certificates)
         assert any(serving.issuer == ca.subject for ca in cas)
+
+
+def test_an_authority_that_ends_with_what_it_issued_gives_way():
+    """After months without a look; renewing again and again would last until nobody is trusted."""
+    story = life(HOSTS, [DAY * 340, DAY, DAY, DAY])
+    assert [step for _, step, _ in story] == [
+        Plan.RENEW_SERVING,
+        Plan.ROTATE_CA,
+        Plan.RENEW_SERVING,
+        Plan.DROP_CA,
+    ]
 
 
 def test_a_new_authority_does_not_issue_before_it_is_known_everywhere():

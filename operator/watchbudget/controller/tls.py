@@ -13,13 +13,14 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
 from enum import Enum
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from msgspec import Struct
+from msgspec.structs import replace
 
 from watchbudget.controller import certificates
 
@@ -55,8 +56,7 @@ class Plan(Enum):
     DROP_CA = "drop_ca"
 
 
-@dataclass(frozen=True, slots=True)
-class Bundle:
+class Bundle(Struct, frozen=True):
     """Authority and serving certificate, each with its key, all in PEM.
 
     Attributes:
@@ -129,9 +129,14 @@ def plan(bundle: Bundle, hosts: Sequence[str], now: dt.datetime) -> Plan:
     """
     cas, serving = _cas(bundle), _serving(bundle)
     ca = cas[0]
-    if not certificates.valid(ca, now) or ca.not_valid_after_utc - now < ROTATE_BEFORE:
+    if not certificates.valid(ca, now):
         return Plan.ROTATE_CA
-    if not certificates.valid(serving, now) or serving.not_valid_after_utc - now < RENEW_BEFORE:
+    due = not certificates.valid(serving, now) or serving.not_valid_after_utc - now < RENEW_BEFORE
+    if due and serving.not_valid_after_utc < ca.not_valid_after_utc:
+        return Plan.RENEW_SERVING  # before a new authority comes: everybody trusts this one by now
+    if ca.not_valid_after_utc - now < ROTATE_BEFORE:
+        return Plan.ROTATE_CA
+    if due:
         return Plan.RENEW_SERVING
     if not certificates.names(hosts) <= certificates.served(serving):
         return Plan.RENEW_SERVING
