@@ -94,9 +94,9 @@ def _compare(condition: Condition, value: str | None, given: bool | None = None)
 def _look_up(lookup: Lookup, configuration: Configuration) -> Setting:
     """The first place that has it, unless one before it is hidden."""
     return (
-        _first(configuration.argument, lookup.arg)
-        or _first(configuration.variable, lookup.env)
-        or _first(configuration.key, lookup.key)
+        (lookup.arg and _first(configuration.argument, lookup.arg))
+        or (lookup.env and _first(configuration.variable, lookup.env))
+        or (lookup.key and _first(configuration.key, lookup.key))
         or NOT_SET
     )
 

@@ -11,6 +11,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from msgspec import Struct
+
 from watchbudget.api.quantity import parse_quantity
 from watchbudget.inventory.fleet import Problem, Source
 from watchbudget.inventory.found import describe, digits, shown
@@ -50,30 +52,22 @@ class Report:
             self._problems.append(Problem(self._source, "further problems are left out", self.title))
 
 
-class Fields:
+class Fields(Struct, eq=False):
     """One mapping of an object. An absent field and null are the same, as for the API server.
 
     Every method takes the field's name and gives its value, or the empty value of its type
     after reporting what stands there instead.
+
+    Attributes:
+        broken: stands for something of another type, which is reported: nothing in it is missing.
     """
 
-    __slots__ = ("_index", "_key", "_parent", "_raw", "broken", "report")
-
-    def __init__(
-        self,
-        raw: Mapping[str, Any],
-        report: Report,
-        parent: Fields | None = None,
-        key: str = "",
-        index: int | None = None,
-        *,
-        broken: bool = False,
-    ) -> None:
-        self._raw = raw
-        self._parent, self._key, self._index = parent, key, index  # the path, if anybody asks for it
-        self.report = report
-        self.broken = broken
-        """Stands for something of another type, which is reported: nothing in it is missing."""
+    _raw: Mapping[str, Any]
+    report: Report
+    _parent: Fields | None = None  # with key and index the path, if anybody asks for it
+    _key: str = ""
+    _index: int | None = None
+    broken: bool = False
 
     def path(self, key: str = "") -> str:
         """Where a field stands: `spec.template.spec.containers[0].env`."""
@@ -94,7 +88,7 @@ class Fields:
         """A nested mapping; one without fields where there is none."""
         value = self._raw.get(key)
         if isinstance(value, dict):
-            return Fields(value, self.report, self, key, broken=self.broken)
+            return Fields(value, self.report, self, key, None, self.broken)
         return Fields(self._mapping(key), self.report, self, key, broken=self.broken or value is not None)
 
     def children(self, key: str) -> Iterator[Fields]:
