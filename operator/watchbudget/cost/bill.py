@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+from msgspec import Struct, field
+
 from watchbudget.api.resources import GroupResource
 from watchbudget.cost.calibration import Calibration
 from watchbudget.cost.model import Bill, Line
@@ -40,30 +42,60 @@ def bill_of(
     them re-list at the same moment. The server's version comes from the census.
     """
     lines: list[Line] = []
-    unpriced: list[GroupResource] = []
+    unpriced: dict[GroupResource, None] = {}
+    sure, possible = _Sums(), _Sums()
     for demand in demands:
         if demand.watches is Watches.NO:
             continue
         known = census.of(demand.resource)
         if known is None:
-            unpriced.append(demand.resource)
-        else:
-            certain = counts(demand) and demand.selector is None
-            lines.append(_line(demand, known, census.server_version, calibration, certain=certain))
-    sure = [line for line in lines if line.certain]
+            unpriced[demand.resource] = None
+            continue
+        certain = counts(demand) and demand.selector is None
+        line = _line(demand, known, census.server_version, calibration, certain=certain)
+        lines.append(line)
+        possible.add(line)
+        if certain:
+            sure.add(line)
     return Bill(
         nodes=max(0, nodes),
         lines=tuple(lines),
-        cache_per_pod=sum(line.cache_bytes for line in sure),
-        peak_per_pod=sum(line.peak_bytes for line in sure),
-        base_bytes=_base(sure or lines),
-        list_bytes_per_start=sum(line.list_bytes for line in sure),
-        seats_per_start=sum(line.seats for line in sure),
-        cache_per_pod_up_to=sum(line.cache_bytes for line in lines),
-        peak_per_pod_up_to=sum(line.peak_bytes for line in lines),
-        list_bytes_per_start_up_to=sum(line.list_bytes for line in lines),
-        unpriced=tuple(dict.fromkeys(unpriced)),
+        cache_per_pod=sure.cache_bytes,
+        peak_per_pod=sure.peak_bytes,
+        base_bytes=sure.base() if sure.base_bytes else possible.base(),
+        list_bytes_per_start=sure.list_bytes,
+        seats_per_start=sure.seats,
+        cache_per_pod_up_to=possible.cache_bytes,
+        peak_per_pod_up_to=possible.peak_bytes,
+        list_bytes_per_start_up_to=possible.list_bytes,
+        unpriced=tuple(unpriced),
     )
+
+
+class _Sums(Struct):
+    """What lines come to together, bytes and seats; `base_bytes` by container."""
+
+    cache_bytes: int = 0
+    peak_bytes: int = 0
+    list_bytes: int = 0
+    seats: int = 0
+    base_bytes: dict[str | None, int] = field(default_factory=dict)
+
+    def add(self, line: Line) -> None:
+        self.cache_bytes += line.cache_bytes
+        self.peak_bytes += line.peak_bytes
+        self.list_bytes += line.list_bytes
+        self.seats += line.seats
+        if line.base_bytes > self.base_bytes.get(line.container, -1):
+            self.base_bytes[line.container] = line.base_bytes
+
+    def base(self) -> int:
+        """One idle process per container that caches anything, however many caches it holds.
+
+        Caches whose container is not known are taken to be in one of those.
+        """
+        unknown = self.base_bytes.get(None, 0)
+        return max(unknown, sum(self.base_bytes.values()) - unknown)
 
 
 def _line(
@@ -100,15 +132,3 @@ def _times(factor: tuple[int, int], size: int) -> int:
     """The product, rounded up, and exact for integers of any size."""
     numerator, denominator = factor
     return -(-size * numerator // denominator)
-
-
-def _base(lines: list[Line]) -> int:
-    """One idle process per container that caches anything, however many caches it holds.
-
-    Caches whose container is not known are taken to be in one of those.
-    """
-    by_container: dict[str | None, int] = {None: 0}
-    for line in lines:
-        by_container[line.container] = max(line.base_bytes, by_container.get(line.container, 0))
-    unknown = by_container.pop(None)
-    return max(unknown, sum(by_container.values()))

@@ -89,7 +89,9 @@ class Fields(Struct, eq=False):
         value = self._raw.get(key)
         if isinstance(value, dict):
             return Fields(value, self.report, self, key, None, self.broken)
-        return Fields(self._mapping(key), self.report, self, key, broken=self.broken or value is not None)
+        if value is None:
+            return Fields(_NOTHING, self.report, self, key, None, self.broken)
+        return Fields(self._mapping(key), self.report, self, key, broken=True)
 
     def children(self, key: str) -> Iterator[Fields]:
         """The mappings of a list."""
