@@ -22,17 +22,22 @@ RUN python -m venv --without-pip /opt/watchbudget \
 COPY operator operator
 COPY manifests manifests
 COPY crds crds
+# By pip: uv would note when the wheel was made, and no two images would be alike. Its lock anybody may write to.
 RUN uv build --wheel --build-constraints requirements.lock --require-hashes --out-dir dist \
- && uv pip install --python /opt/watchbudget/bin/python --no-deps --offline dist/*.whl
+ && pip --python /opt/watchbudget/bin/python install --no-deps --no-compile --no-index --find-links dist watchbudget \
+ && rm /opt/watchbudget/.lock
 # Compiled here, as the file system is read-only later; but not the Kubernetes client's 3,000 files that we never load.
-RUN /opt/watchbudget/bin/python -m compileall -q -j 0 --invalidation-mode unchecked-hash \
+# One after the other and with fixed hashes: what is compiled depends a little on what was compiled before it.
+RUN PYTHONHASHSEED=0 /opt/watchbudget/bin/python -m compileall -q -f --invalidation-mode unchecked-hash \
     -x 'kubernetes/(aio/)?client/(models|api)/' /opt/watchbudget/lib
 
 FROM ${BASE}
 LABEL org.opencontainers.image.title="WatchBudget" \
       org.opencontainers.image.licenses="Apache-2.0"
 COPY --from=build /opt/watchbudget /opt/watchbudget
+# HOME, because the user is in no passwd file, and the Kubernetes client does not load where nobody says it.
 ENV PATH=/opt/watchbudget/bin:$PATH \
+    HOME=/ \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1
 USER 65532:65532

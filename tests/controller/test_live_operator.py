@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import re
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,6 +20,7 @@ from watchbudget import cli
 from watchbudget.localcluster import LocalCluster
 
 DEMO = Path(cli.__file__).parent / "demo_agents.yaml"
+AS_IN_THE_IMAGE = (sys.executable, str(Path(__file__).parents[1] / "nameless_user.py"))
 VECTOR, CALICO = "logging/vector", "kube-system/calico-node"
 
 
@@ -28,7 +30,7 @@ def cluster_with_operator(control_plane: None) -> Iterator[tuple[LocalCluster, O
         cluster.add_nodes(3)
         cluster.seed(namespaces=200, network_policies_per_namespace=1)
         cluster.wait_until_counted()
-        with OperatorProcess(cluster) as operator:
+        with OperatorProcess(cluster, wrapper=AS_IN_THE_IMAGE) as operator:
             yield cluster, operator
 
 

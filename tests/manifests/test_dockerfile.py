@@ -155,6 +155,23 @@ def test_it_runs_as_the_deployment_expects():
     assert only("EXPOSE") == [" ".join(str(each["containerPort"]) for each in container["ports"])]
 
 
+def test_it_says_where_home_is():
+    """The Kubernetes client does not load where nobody does, and the user is in no passwd file."""
+    assert "HOME=/" in only("ENV")[-1].split()
+
+
+def test_two_builds_are_alike():
+    """What uv notes of a local wheel, and compiling in random order, made a difference."""
+    commands = [part.strip() for rest in only("RUN") for part in rest.split("&&")]
+    (own,) = [each for each in commands if "--find-links dist" in each]
+    assert own.startswith(
+        "pip --python /opt/watchbudget/bin/python install --no-deps --no-compile --no-index "
+    )
+    (compiling,) = [each.split() for each in commands if "compileall" in each]
+    assert {"PYTHONHASHSEED=0", "-f", "unchecked-hash"} < set(compiling)
+    assert "-j" not in compiling
+
+
 def test_the_entry_point_works():
     assert PROJECT["scripts"]["watchbudget"] == "watchbudget.cli.main:main"
     script = Path(sys.executable).with_name("watchbudget")

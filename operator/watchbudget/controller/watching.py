@@ -19,7 +19,7 @@ import threading
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import aiohttp
 import kopf
@@ -136,7 +136,12 @@ class Watching:
         sessions: list[aiohttp.ClientSession] = []
         running = asyncio.create_task(
             kopf.operator(
-                registry=self._registry(sessions), settings=_settings(), clusterwide=True, standalone=True
+                registry=self._registry(sessions),
+                settings=_settings(),
+                clusterwide=True,
+                standalone=True,
+                # Else kopf looks for the user's name, and the one of the image has none.
+                identity=cast("Any", "watchbudget"),
             )
         )
         with self._lock:
