@@ -20,7 +20,7 @@ from watchbudget import cli
 from watchbudget.localcluster import LocalCluster
 
 DEMO = Path(cli.__file__).parent / "demo_agents.yaml"
-AS_IN_THE_IMAGE = (sys.executable, str(Path(__file__).parents[1] / "nameless_user.py"))
+IN_A_POD = (sys.executable, str(Path(__file__).parents[1] / "in_a_pod.py"))
 VECTOR, CALICO = "logging/vector", "kube-system/calico-node"
 
 
@@ -30,7 +30,7 @@ def cluster_with_operator(control_plane: None) -> Iterator[tuple[LocalCluster, O
         cluster.add_nodes(3)
         cluster.seed(namespaces=200, network_policies_per_namespace=1)
         cluster.wait_until_counted()
-        with OperatorProcess(cluster, wrapper=AS_IN_THE_IMAGE) as operator:
+        with OperatorProcess(cluster, wrapper=IN_A_POD) as operator:
             yield cluster, operator
 
 
