@@ -14,6 +14,7 @@ lists the namespaces, which is what the audit must never do.
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import re
 import statistics
@@ -68,7 +69,8 @@ def offline(count: int, rbac_objects: int) -> dict[str, Any]:
             path.write_text(text)
             library, _ = seconds(lambda: list(yaml.load_all(text, Loader=yaml.CSafeLoader)))  # noqa: B023
             parse, fleet = seconds(lambda: manifests.load([path]))  # noqa: B023
-        took, audit = seconds(partial(judged, fleet))
+        gc.collect()  # what reading left behind is not counted to one size and not to another
+        took, audit = min((seconds(partial(judged, fleet)) for _ in range(RUNS)), key=lambda one: one[0])
         if len(audit.judgements) != number:
             raise SystemExit(
                 f"{number} DaemonSets made, {len(audit.judgements)} judged: the figures mean nothing"
