@@ -117,8 +117,8 @@ def test_no_request_fails_while_authority_and_certificate_change(
                 {"/validate": judge}, address=("127.0.0.1", 0), probe_address=("127.0.0.1", 0)
             )
             first = await store.ensure()
-            time = now() - dt.timedelta(days=60)
-            first = await store.ensure()  # an old authority with a certificate that is still good
+            time = now() - dt.timedelta(days=50)
+            first = await store.ensure()  # an old authority; its certificate is good for a while
             assert first is not None
             server.load_certificate(first.certificate, first.key)
             await server.start()
