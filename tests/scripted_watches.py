@@ -27,6 +27,8 @@ class ScriptedWatches:
         served: kinds that discovery tells of.
         refusals: statuses that requests get, one after the other, before they are answered again.
         streams: the watches that are open, by kind.
+        token: what clients are to send from now on.
+        tokens: what they sent.
         fake: the server.
     """
 
@@ -34,6 +36,8 @@ class ScriptedWatches:
     served: set[Kind] = field(default_factory=lambda: set(Kind))
     refusals: list[int] = field(default_factory=list)
     streams: dict[Kind, asyncio.Queue[Raw | None]] = field(default_factory=dict)
+    token: str = "t"
+    tokens: list[str | None] = field(default_factory=list)
     fake: FakeApiServer = field(default_factory=FakeApiServer)
     queues: list[asyncio.Queue[Raw | None]] = field(default_factory=list)
 
@@ -42,7 +46,7 @@ class ScriptedWatches:
         """As `kubernetes.aio` has it."""
 
         async def auth_settings() -> Raw:
-            return {"BearerToken": {"value": "Bearer t"}}
+            return {"BearerToken": {"value": f"bearer {self.token}"}}
 
         return SimpleNamespace(
             host=self.fake.url,
@@ -63,6 +67,7 @@ class ScriptedWatches:
         self.streams.pop(kind).put_nowait(None)
 
     async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        self.tokens.append(request.headers.get("Authorization"))
         if self.refusals:
             return status_answer(self.refusals.pop(0))
         path = request.path

@@ -1,4 +1,4 @@
-"""`watchbudget run` where it cannot run: why, in the format that was asked for, and exit code 2."""
+"""`watchbudget run` where it cannot run, and where it is ended before it does."""
 
 from __future__ import annotations
 
@@ -34,3 +34,29 @@ def test_a_context_that_is_not_there(log_format: str, tmp_path: Path):
         assert lines[-1]["severity"] == "CRITICAL"
         assert "It cannot run: " in lines[-1]["message"]
         assert "none-such" in lines[-1]["message"]
+
+
+EARLY = """
+import os, signal, sys
+
+class Early:
+    '''Asks for the end while the operator's modules are being loaded, as kubelet may.'''
+
+    def find_spec(self, name, *_):
+        if name == "kopf":
+            os.kill(os.getpid(), signal.SIGTERM)
+
+sys.meta_path.insert(0, Early())
+from watchbudget.cli.main import main
+sys.argv = ["watchbudget", "run", "--kubeconfig", "config"]
+main()
+"""
+
+
+def test_sigterm_is_heard_before_anything_is_loaded(tmp_path: Path):
+    """Nobody ends the first process of a container by a signal that it has no handler for."""
+    (tmp_path / "config").write_text(KUBECONFIG)
+    done = subprocess.run(
+        [sys.executable, "-c", EARLY], capture_output=True, text=True, cwd=tmp_path, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr

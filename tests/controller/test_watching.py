@@ -120,6 +120,20 @@ async def test_credentials_that_are_refused_are_not_tried_again_at_once():
 
 
 @async_test
+async def test_a_new_token_is_used_as_soon_as_it_is_there():
+    """kubelet writes a pod a new one every hour, long before the old one is refused."""
+    async with scripted_watches() as script, running(script) as (watches, _):
+        await until(open_watches(script))
+        assert set(script.tokens) == {"Bearer t"}
+        script.tokens.clear()
+        script.token = "new"
+        script.cut(ROLE)
+        await until(open_watches(script))
+        assert script.tokens == ["Bearer new"]
+        assert watches.restarts == 0
+
+
+@async_test
 async def test_a_broken_stream_goes_on_where_it_was():
     async with scripted_watches() as script, running(script) as (watches, store):
         await until(open_watches(script))

@@ -205,6 +205,9 @@ def test_prometheus_finds_the_metrics(kubectl: Path):
 def test_host_network_loses_nothing_of_the_base(kubectl: Path):
     plain, host = pod_of(built(kubectl, ".")), pod_of(built(kubectl, "overlays/host-network"))
     assert host["hostNetwork"] is True
+    strategy = one(built(kubectl, "overlays/host-network"), "Deployment")["spec"]["strategy"]
+    # One pod fits on a node: where there are no more nodes than pods, an upgrade begins with one that goes.
+    assert strategy == {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 1, "maxSurge": 0}}
     assert all(each in host["tolerations"] for each in plain["tolerations"])
     assert {each["key"] for each in host["tolerations"]} > {
         "node.kubernetes.io/not-ready",

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import platform
+import signal
 import sys
 import time
 from pathlib import Path
@@ -128,6 +129,8 @@ def command(
 
     It ends with 0 after SIGTERM, and with 2 where it cannot run.
     """  # noqa: D301 - click's \b keeps the lines apart
+    # As the first process of a container it would not hear of SIGTERM before it has a handler.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     _configure_logging(log_format, log_level)
     sys.setswitchinterval(SWITCH_SECONDS)
     from watchbudget.controller import process  # noqa: PLC0415 - loads kopf and the Kubernetes client

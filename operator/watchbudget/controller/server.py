@@ -51,6 +51,9 @@ LONGEST_DENIAL = 1000
 
 FAILED_OPEN = AdmissionResponse(allowed=True, warnings=("watchbudget: internal error, not judged",))
 
+_MFD_NOEXEC_SEAL = 0x8
+"""`linux/memfd.h`; Python has no name for it."""
+
 log = logging.getLogger(__name__)
 
 
@@ -256,12 +259,20 @@ def _tls_context() -> ssl.SSLContext:
     return context
 
 
+def _memory(name: str) -> int:
+    """A file in memory that cannot be run: some nodes allow no other (sysctl vm.memfd_noexec, Linux 6.3)."""
+    try:
+        return os.memfd_create(name, os.MFD_CLOEXEC | _MFD_NOEXEC_SEAL)
+    except OSError:  # an older kernel does not know the flag
+        return os.memfd_create(name)
+
+
 @contextmanager
 def _file(certificate: bytes, key: bytes) -> Iterator[str]:
     """A file with both, because OpenSSL reads files only; in memory where the system can."""
     content = certificate.rstrip() + b"\n" + key
     if hasattr(os, "memfd_create"):
-        with os.fdopen(os.memfd_create("certificate"), "wb") as memory:
+        with os.fdopen(_memory("certificate"), "wb") as memory:
             memory.write(content)
             memory.flush()
             yield f"/proc/self/fd/{memory.fileno()}"

@@ -196,17 +196,22 @@ class Watching:
         )
 
     def _session(self, connection: kopf.ConnectionInfo) -> aiohttp.ClientSession:
-        """As kopf makes it, but that the answers are looked at."""
+        """As kopf makes it, but that the answers are looked at, and the token is the one of the moment."""
         tls = connection.as_ssl_context()
         # As `inventory.connection`: Python 3.13 refuses authorities that Go and kubeadm find good.
         tls.verify_flags &= ~ssl.VERIFY_X509_STRICT
         trace = aiohttp.TraceConfig()
+        trace.on_request_start.append(self._asks)
         trace.on_request_end.append(self._answered)
         return aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, ssl=tls),
             headers=connection.as_http_headers(),
             trace_configs=[trace],
         )
+
+    async def _asks(self, _: object, __: object, asked: aiohttp.TraceRequestStartParams) -> None:
+        """Put in the token of now: kubelet writes a new one every hour, and a session keeps its headers."""
+        asked.headers.update((await self._connection()).as_http_headers())
 
     async def _answered(self, _: object, __: object, answer: aiohttp.TraceRequestEndParams) -> None:
         """Note a list that the server has begun to send: whoever lists from now on sees no less."""
