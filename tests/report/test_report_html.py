@@ -25,6 +25,7 @@ from report.report_samples import (
     vector,
 )
 from watchbudget.api.quantity import format_bytes
+from watchbudget.cost.calibration import load_calibration
 from watchbudget.policy.model import Audit
 from watchbudget.report.charts import WIDTH, bar_chart, byte_ticks, nice_ticks
 from watchbudget.report.growth_chart import growth_chart
@@ -135,7 +136,11 @@ def test_hostile_texts_stay_text(text: str) -> None:
         assert text in parsed.text
 
 
-@given(st.text(st.characters(), max_size=30))
+ROWS = {row.id for row in load_calibration().rows}
+"""A line that names one of these is explained in the page: that may change it."""
+
+
+@given(st.text(st.characters(), max_size=30).filter(lambda text: text not in ROWS))
 @settings(max_examples=40, deadline=None)
 def test_no_text_changes_the_structure_of_the_page(text: str) -> None:
     assert [tag for tag, _ in Page(page(hostile(text))).tags] == [
