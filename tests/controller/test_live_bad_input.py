@@ -248,7 +248,10 @@ def test_selectors_that_match_everything_or_nothing(cluster: LocalCluster, selec
         answer = cluster.request("POST", f"{DAEMON_SETS}?dryRun=All", agent(), check=False)
         assert answer.status == (403 if governed else 201)
         status = cluster.request("GET", f"{BUDGETS}/selects").json()["status"]
-        assert {each["type"]: each["status"] for each in status["conditions"]}["Accepted"] == "True"
+        conditions = {each["type"]: each for each in status["conditions"]}
+        assert conditions["Accepted"]["status"] == "True"
+        if not governed:
+            assert "selectors match no DaemonSet" in conditions["Compliant"]["message"]
     finally:
         cluster.kubectl("delete", "wb", "selects")
         put_budget(cluster, "strict", enforcement=DENY)

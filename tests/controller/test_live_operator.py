@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import re
+import ssl
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -15,8 +16,9 @@ import pytest
 import yaml
 
 from operator_process import NAMESPACE, OperatorProcess
-from replicas import Replica, Reviewer
+from replicas import Replica, Reviewer, agent
 from watchbudget import cli
+from watchbudget.controller import tls
 from watchbudget.localcluster import LocalCluster
 
 DEMO = Path(cli.__file__).parent / "demo_agents.yaml"
@@ -140,13 +142,15 @@ def test_warnings_come_out_of_kubectl_as_one_readable_line_each(cluster: LocalCl
     over = next(line for line in lines if "over-pod-limit" in line)
     assert "mild" in over
     assert "the budget allows 1 MiB" in over
+    assert "Vector: set insert_namespace_fields: false" in over
 
 
 def test_a_whole_agent_in_one_file_is_denied_at_its_first_creation(cluster: LocalCluster):
-    put_budget(cluster, "strict", enforcement={"action": "Deny"})
+    put_budget(cluster, "strict", enforcement={"action": "Deny"}, limits={"cachePerPod": "1Ki"})
     done = apply(cluster, *demo("vector"), check=False)
     assert done.returncode == 1
     assert "DaemonSet logging/vector is not accepted as it is." in done.stderr
+    assert re.search(r"caches take [\d.]+ MiB per pod.*; the budget allows 1 KiB", done.stderr)
     assert "Fix: Vector: set insert_namespace_fields: false" in done.stderr
     assert "ask the owner of WatchBudget strict" in done.stderr
     assert "exemptions" in done.stderr
@@ -168,7 +172,44 @@ def test_kube_system_is_judged_and_denied_only_by_leave(cluster: LocalCluster):
     )
     cluster.kubectl("delete", "ds", "calico-node", "-n", "kube-system")
     put_budget(cluster, "strict", enforcement={"action": "Deny", "denyInKubeSystem": True})
-    assert apply(cluster, *demo("calico-node"), check=False).returncode == 1
+    done = apply(cluster, *demo("calico-node"), check=False)
+    assert done.returncode == 1
+    assert "DaemonSet kube-system/calico-node is not accepted as it is." in done.stderr
+
+
+def test_each_rule_of_each_budget_goes_as_far_as_it_is_told(cluster: LocalCluster):
+    by_rule = [{"name": "unselective-watch", "action": "Warn"}]
+    strict = {"action": "Deny", "rules": by_rule}
+    put_budget(cluster, "strict", enforcement=strict, limits={"cachePerPod": "1Ki"})
+    put_budget(cluster, "mild", enforcement={"action": "Warn"})
+    done = apply(cluster, *demo("vector"), check=False)
+    assert done.returncode == 1
+    denied = {line.split(":")[0] for line in done.stderr.splitlines() if line.startswith("- WatchBudget")}
+    assert "- WatchBudget strict, over-pod-limit" in denied
+    assert not [line for line in denied if "mild" in line or "unselective-watch" in line]
+    told = {line.removeprefix("Warning: WatchBudget ").split(":")[0] for line in warnings(done)}
+    assert {"strict, unselective-watch", "mild, unselective-watch"} <= told
+
+
+def test_sums_deny_no_change_that_adds_nothing_to_them(cluster: LocalCluster):
+    apply(cluster, agent())
+    limits = {"cachePerNode": "1Ki", "cacheTotal": "1Ki"}
+    put_budget(cluster, "sums", enforcement={"action": "Deny"}, limits=limits)
+    done = apply(cluster, agent(image="example.org/agent:3"), check=False)
+    assert done.returncode == 0, done.stderr
+    told = {line.split(",")[1].split(":")[0].strip() for line in warnings(done)}
+    assert {"over-node-limit", "over-total-limit"} <= told
+    wider = agent(image="example.org/agent:3")
+    both = {"namespaces": "all", "networkpolicies.networking.k8s.io": "all"}
+    wider["metadata"]["annotations"]["watchbudget.io/watches"] = json.dumps(both)
+    for item, rules_broken in (
+        (wider, ("over-total-limit", "unselective-watch")),
+        (agent("new"), ("over-total-limit",)),
+    ):
+        done = apply(cluster, item, check=False)
+        assert done.returncode == 1
+        for rule in rules_broken:
+            assert f"- WatchBudget sums, {rule}: " in done.stderr
 
 
 def test_an_agent_in_violation_may_be_changed_but_not_made_worse(cluster: LocalCluster):
@@ -223,6 +264,11 @@ def test_rbac_that_comes_after_the_daemon_set_is_found_within_seconds(cluster: L
     )
     assert described
     assert any("vector" in line for line in warnings(told)), told.stderr
+    nothing = [{"op": "replace", "path": "/rules", "value": []}]
+    cluster.kubectl("patch", "clusterrole", "vector", "--type=json", f"--patch={json.dumps(nothing)}")
+    eventually(lambda: counts(cluster, "strict", violating=0), 10)
+    cluster.apply("---\n".join(map(yaml.safe_dump, rbac)))
+    eventually(lambda: counts(cluster, "strict", violating=1), 10)
 
 
 def test_a_dry_run_is_answered_and_leaves_nothing(cluster: LocalCluster):
@@ -352,6 +398,21 @@ def test_a_process_shows_how_it_is(cluster_with_operator: tuple[LocalCluster, Op
     days = (operator.metric("watchbudget_certificate_expiry_timestamp_seconds") - now) / 86400
     assert 89 < days <= 90
     assert operator.metric("watchbudget_admission_errors_total") == 0
+
+
+def test_certificates_of_someone_else_are_served_and_followed(cluster: LocalCluster, tmp_path: Path):
+    first, second = (tls.create(("127.0.0.1",), dt.datetime.now(dt.UTC)) for _ in range(2))
+
+    def put(bundle: tls.Bundle) -> None:
+        (tmp_path / "tls.crt").write_bytes(bundle.certificate)
+        (tmp_path / "tls.key").write_bytes(bundle.key)
+
+    put(first)
+    with Replica(cluster, f"--certificates={tmp_path}", installed=True, name="certificates") as replica:
+        served = lambda: ssl.get_server_certificate(("127.0.0.1", replica.port)).strip().encode()  # noqa: E731
+        assert served() == first.certificate.strip()
+        put(second)
+        eventually(lambda: served() == second.certificate.strip(), 40)
 
 
 def test_its_log_is_plain_by_default_and_json_on_demand(

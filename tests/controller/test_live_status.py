@@ -20,6 +20,7 @@ from watchbudget.api.crd import NAME as CRD
 from watchbudget.api.crd import crd_yaml
 from watchbudget.api.status import Condition, RolloutStatus, Starts
 from watchbudget.controller.news import budget_ref
+from watchbudget.controller.recorder import OBJECT_BURST
 from watchbudget.controller.status import Staging
 from watchbudget.localcluster import LocalCluster
 
@@ -357,6 +358,24 @@ def test_a_daemon_set_made_anew_or_deleted_is_not_annotated(clean: LocalCluster,
         clean.kubectl("patch", "daemonset", "held", "-n", NAMESPACE, "--type=json", "-p", free)
 
 
+def test_status_of_a_large_fleet_names_the_worst_and_stays_small(clean: LocalCluster, kubeconfig: Path):
+    fleet = [agent(f"agent-{'x' * 50}-{number:02}") for number in range(40)]
+    for each in fleet:
+        each["spec"]["template"]["spec"]["nodeSelector"] = {"no": "node"}
+    put(clean, *fleet, budget())
+
+    @async_test
+    async def run() -> None:
+        async with live_rig(kubeconfig) as rig:
+            await report(rig, clean)
+
+    run()
+    status = stored(clean)["status"]
+    assert status["counts"]["violating"] == 40
+    assert len(status["worst"]) == 10
+    assert len(json.dumps(status)) < 16_000
+
+
 def test_events_as_kubectl_describes_them(clean: LocalCluster, kubeconfig: Path):
     put(clean, agent(), budget(), budget(LONG))
 
@@ -378,6 +397,10 @@ def test_events_as_kubectl_describes_them(clean: LocalCluster, kubeconfig: Path)
             rig.reporter.recorder.event(budget_ref("nodes", uid), "Normal", "Paused", "ü" * 800, "Pause")
             await rig.reporter.flush()
             assert rig.count("watchbudget_write_failures_total", target="events", outcome="refused") == 0
+            for number in range(40):  # each of its own: nothing to be counted up
+                rig.reporter.recorder.event(budget_ref(LONG, "uid"), "Normal", "Paused", str(number), "Pause")
+            await rig.reporter.flush()
+            assert rig.count("watchbudget_events_dropped_total", reason="rate") == 40 - OBJECT_BURST
 
     run()
     of_agent = events_of("daemonset", "agent")

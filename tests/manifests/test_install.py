@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
+import json
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from manifests.installation import (
     JSON_PATCH,
@@ -167,6 +169,16 @@ def test_replicas_run_on_different_nodes(installed: LocalCluster):
     assert len({each["spec"]["nodeName"] for each in pods}) == 2
 
 
+def test_one_of_two_replicas_may_be_disrupted(installed: LocalCluster):
+    installed.kubectl(
+        "wait",
+        "pdb/watchbudget",
+        f"--namespace={NAMESPACE}",
+        "--for=jsonpath={.status.disruptionsAllowed}=1",
+        "--timeout=60s",
+    )
+
+
 @pytest.fixture
 def reinstalled(installed: LocalCluster) -> Iterator[LocalCluster]:
     yield installed
@@ -179,3 +191,68 @@ def test_host_network_is_accepted_where_the_overlay_allows_it(reinstalled: Local
     template = one(built(kubectl, "overlays/host-network"), "Deployment")["spec"]["template"]
     trial = {"apiVersion": "v1", "kind": "Pod", **template, "metadata": {"name": "trial"}}
     assert reinstalled.request("POST", f"{PODS}?dryRun=All&fieldValidation=Strict", trial).status == 201
+
+
+def of_others(group: str, version: str, *kinds: str) -> list[dict[str, Any]]:
+    """Definitions of types that are not ours, by which the API server takes whatever has their name."""
+    anything = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    return [
+        {
+            "apiVersion": "apiextensions.k8s.io/v1",
+            "kind": "CustomResourceDefinition",
+            "metadata": {"name": f"{kind.lower()}s.{group}"},
+            "spec": {
+                "group": group,
+                "scope": "Namespaced",
+                "names": {"kind": kind, "plural": f"{kind.lower()}s", "singular": kind.lower()},
+                "versions": [
+                    {
+                        "name": version,
+                        "served": True,
+                        "storage": True,
+                        "schema": {"openAPIV3Schema": anything},
+                    }
+                ],
+            },
+        }
+        for kind in kinds
+    ]
+
+
+@pytest.fixture
+def with_types_of_others(reinstalled: LocalCluster) -> Iterator[LocalCluster]:
+    types = [
+        *of_others("cert-manager.io", "v1", "Issuer", "Certificate"),
+        *of_others("monitoring.coreos.com", "v1", "ServiceMonitor", "PrometheusRule"),
+    ]
+    reinstalled.apply(json.dumps({"apiVersion": "v1", "kind": "List", "items": types}))
+    names = [f"crd/{each['metadata']['name']}" for each in types]
+    reinstalled.kubectl("wait", "--for=condition=Established", *names, "--timeout=30s")
+    yield reinstalled
+    reinstalled.kubectl("delete", *names)
+
+
+def test_overlays_with_types_of_others_are_accepted(with_types_of_others: LocalCluster):
+    """And with cert-manager's certificates the process may neither read nor write any of its own."""
+    cluster = with_types_of_others
+
+    def may(*what: str) -> bool:
+        account = f"--as=system:serviceaccount:{NAMESPACE}:{NAME}"
+        asked = cluster.kubectl("auth", "can-i", *what, f"--namespace={NAMESPACE}", account, check=False)
+        return asked.stdout.strip() == "yes"
+
+    secret = ("update", "secrets/watchbudget-tls")
+    webhook = ("patch", "validatingwebhookconfigurations/watchbudget")
+    assert may(*secret)
+    assert may(*webhook)
+    cluster.kubectl("apply", "-k", str(MANIFESTS / "overlays" / "prometheus"))
+    cluster.kubectl("get", "servicemonitor/watchbudget", "prometheusrule/watchbudget", "-n", NAMESPACE)
+    without = MANIFESTS / "components" / "cert-manager" / "no-certificates-of-our-own.yaml"
+    for each in yaml.safe_load_all(without.read_text()):  # as where the base was never applied
+        where = each["metadata"].get("namespace", NAMESPACE)
+        cluster.kubectl("delete", each["kind"], each["metadata"]["name"], "-n", where)
+    cluster.kubectl("apply", "-k", str(MANIFESTS / "overlays" / "cert-manager"))
+    assert cluster.kubectl("get", "certificates", "-n", NAMESPACE, "-o", "name").stdout
+    assert not may(*secret)
+    assert not may(*webhook)
+    assert may("list", "daemonsets", "--all-namespaces")
