@@ -43,6 +43,9 @@ from storm.meter import peak_bytes
 from watchbudget.localcluster.cluster import LocalCluster
 from watchbudget.localcluster.operator_process import OperatorProcess
 
+FLAT, MOST = 0.03, 120 * 2**20
+"""What we want: the peak stays within 3%, and below 120 MiB, however much there is in the cluster."""
+
 RESYNC = 15
 WATCHED_SECONDS = 60
 
@@ -169,7 +172,9 @@ def report(figures: dict[str, Any]) -> None:
             for each in figures[name]["rows"]
         ]
         show(title, [column, "DaemonSets", *usage, *baseline], rows)
-        print(f"peak, most against fewest: x{figures[name]['growth']:.3f}")
+        growth, most = figures[name]["growth"], max(each["peak"] for each in figures[name]["rows"])
+        met = "met" if abs(growth - 1) <= FLAT and most <= MOST else "MISSED"
+        print(f"peak, most against fewest: x{growth:.3f}, at most {mib(most)} MiB: {met}")
     if "fleet" in figures:
         each = figures["fleet"]
         show(

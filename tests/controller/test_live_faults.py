@@ -395,6 +395,26 @@ def test_the_certificate_has_expired(operator: Replica, cluster: LocalCluster):
     assert secret(cluster)["tls.crt"] != data["tls.crt"]
 
 
+def test_a_certificate_that_is_due_is_renewed_and_no_request_fails(operator: Replica, cluster: LocalCluster):
+    before = secret(cluster)
+    bundle = tls.parse(*(before[key] for key in ("ca.crt", "ca.key", "tls.crt", "tls.key")))
+    hosts = service_hosts("watchbudget", "watchbudget-system", ("127.0.0.1",))
+    due = tls.carry_out(bundle, tls.Plan.RENEW_SERVING, hosts, moment() - dt.timedelta(days=65))
+    data = before | {"tls.crt": due.certificate, "tls.key": due.key}
+    with Reviewer(operator) as reviewer:
+        put_secret(cluster, {key: base64.b64encode(value).decode() for key, value in data.items()})
+
+        def renewed() -> bool:
+            assert refused(cluster)  # each time
+            return secret(cluster)["tls.crt"] != due.certificate
+
+        eventually(renewed, 60)
+        reviewer.wait_for(20)
+        assert refused(cluster)
+    assert secret(cluster)["ca.crt"] == before["ca.crt"]
+    assert set(reviewer.answers) == {"denied"}
+
+
 def test_the_secret_is_damaged(operator: Replica, cluster: LocalCluster):
     put_secret(cluster, dict.fromkeys(("ca.crt", "ca.key", "tls.crt", "tls.key"), "bm9uc2Vuc2U="))
     assert refused(cluster)
