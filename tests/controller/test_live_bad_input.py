@@ -108,13 +108,17 @@ def test_objects_as_long_as_etcd_takes_by_way_of_the_api_server(cluster: LocalCl
     assert "WatchBudget strict, unselective-watch" in answer.json()["message"]
 
 
-def test_thousands_of_containers(asking: Asking):
+def test_thousands_of_containers(asking: Asking, cluster: LocalCluster):
     many = agent()
     container = many["spec"]["template"]["spec"]["containers"][0]
     many["spec"]["template"]["spec"]["containers"] = [{**container, "name": f"c{n}"} for n in range(5000)]
     denied = asking.response("/validate-daemonsets", object=many)
     assert denied["allowed"] is False
     assert len(denied["status"]["message"]) < 8192
+    assert asking.response("/mutate-daemonsets", object=many)["allowed"] is True
+    answer = cluster.request("POST", f"{DAEMON_SETS}?dryRun=All", many, check=False)  # it waits for 3 s only
+    assert answer.status == 403
+    assert "DaemonSet default/agent is not accepted as it is." in answer.json()["message"]
 
 
 @pytest.mark.parametrize(

@@ -191,6 +191,20 @@ def test_each_rule_of_each_budget_goes_as_far_as_it_is_told(cluster: LocalCluste
     assert {"strict, unselective-watch", "mild, unselective-watch"} <= told
 
 
+def test_permission_alone_counts_only_where_a_budget_says_so(cluster: LocalCluster):
+    unknown = vector()
+    (container,) = unknown["spec"]["template"]["spec"]["containers"]
+    container |= {"name": "unknown", "image": "registry.example/unknown:1"}
+    apply(cluster, *demo())
+    put_budget(cluster, "strict", enforcement={"action": "Deny"})
+    assert warnings(apply(cluster, unknown)) == []
+    cluster.kubectl("delete", "ds", "vector", "-n", "logging")
+    put_budget(cluster, "strict", enforcement={"action": "Deny", "minimumEvidence": "granted"})
+    done = apply(cluster, unknown, check=False)
+    assert done.returncode == 1
+    assert "WatchBudget strict, unselective-watch: every pod may keep a copy of all namespaces" in done.stderr
+
+
 def test_sums_deny_no_change_that_adds_nothing_to_them(cluster: LocalCluster):
     apply(cluster, agent())
     limits = {"cachePerNode": "1Ki", "cacheTotal": "1Ki"}
