@@ -20,6 +20,7 @@ def test_the_demo_tells_the_whole_story(control_plane: None, tmp_path: Path):
     story = iter(done.stdout.splitlines())
     for told in (
         r"^warn +logging/vector ",
+        r"^agents +Warn +3 +2 ",
         r"^Warning: WatchBudget agents, unselective-watch: ",
         r"^daemonset.apps/vector-edge created",
         r"denied the request: DaemonSet logging/vector-edge ",
