@@ -58,7 +58,9 @@ def test_a_missing_extra_is_named():
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("missing", ["aiohttp", "httptools", "jsonpatch", "kopf", "pythonjsonlogger"])
+@pytest.mark.parametrize(
+    "missing", ["aiohttp", "cryptography", "httptools", "jsonpatch", "kopf", "pythonjsonlogger"]
+)
 def test_what_the_operator_needs_is_named(missing: str):
     code = f"import runpy, sys; sys.modules['{missing}'] = None; "
     code += "sys.argv = ['watchbudget', 'run', '--log-format=json', '--context=none-such']; "

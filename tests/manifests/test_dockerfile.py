@@ -163,7 +163,7 @@ def test_it_says_where_home_is():
     assert "HOME=/" in only("ENV")[-1].split()
 
 
-def test_two_builds_are_alike():
+def test_nothing_that_once_told_two_builds_apart_is_back():
     """What uv notes of a local wheel, and compiling in random order, made a difference."""
     commands = [part.strip() for rest in only("RUN") for part in rest.split("&&")]
     (own,) = [each for each in commands if "--find-links dist" in each]

@@ -25,11 +25,11 @@ _INTERRUPTED = 130
 _PIPE_CLOSED = 141
 """128 + SIGINT and 128 + SIGPIPE, as shells report them."""
 
-_EXTRAS = {
-    "cryptography": "localcluster",
-    **dict.fromkeys(("aiohttp", "httptools", "jsonpatch", "kopf", "pythonjsonlogger"), "operator"),
-}
-"""Which extra brings a package that the audit does without."""
+_OF_EXTRAS = frozenset({"aiohttp", "cryptography", "httptools", "jsonpatch", "kopf", "pythonjsonlogger"})
+"""Packages that the audit does without; the operator needs them all."""
+
+_WITH_A_CLUSTER = frozenset({"demo", "localcluster"})
+"""Commands that build and run one."""
 
 _COMMANDS = {
     "audit": "Price every DaemonSet of a cluster or of manifests, and judge it.",
@@ -103,10 +103,10 @@ def main() -> None:
         sys.exit(_PIPE_CLOSED)
     except Exception as error:  # noqa: BLE001 - the last resort: an exit code that is not that of findings
         missing = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
-        if missing in _EXTRAS:
-            click.echo(
-                f"Error: this needs {missing}: pip install 'watchbudget[{_EXTRAS[missing]}]'", err=True
-            )
+        if missing in _OF_EXTRAS:
+            command = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
+            extra = "localcluster" if command in _WITH_A_CLUSTER else "operator"
+            click.echo(f"Error: this needs {missing}: pip install 'watchbudget[{extra}]'", err=True)
         else:
             traceback.print_exc()
             click.echo("This is a fault of watchbudget: please report it with the lines above.", err=True)
