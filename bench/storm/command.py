@@ -18,7 +18,7 @@ from storm.chart import draw
 from storm.demands import demands
 from storm.figures import Outcome
 from storm.run import run
-from storm.scenarios import SCENARIOS, Scenario
+from storm.scenarios import SCENARIOS, WIDTHS, Scenario, named
 from storm.tables import show_all
 from storm.world import FLAGS_TOLD, World, build
 from watchbudget.localcluster.play.agent import RESOURCES, Manner
@@ -110,7 +110,9 @@ def _keep(asked: argparse.Namespace, outcomes: dict[str, Outcome], world: World,
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="bench/storm", description="A relist storm, natively and governed.")
-    parser.add_argument("--only", nargs="+", metavar="NAME", help="these scenarios; see --scenarios")
+    parser.add_argument(
+        "--only", nargs="+", metavar="NAME", help="these scenarios, in this order; see --scenarios"
+    )
     parser.add_argument("--scenarios", action="store_true", help="list them and end")
     parser.add_argument("--small", action="store_true", help="60 nodes and 2,000 namespaces")
     parser.add_argument("--nodes", type=int)
@@ -126,7 +128,7 @@ def _arguments() -> argparse.Namespace:
         metavar=("LEAST", "MOST"),
         help="seconds from a pod's binding until its container runs (default: 0.5 1.5)",
     )
-    parser.add_argument("--starts", type=int, help="maxConcurrentStarts of the budget (default: its own, 20)")
+    parser.add_argument("--starts", type=int, help="maxConcurrentStarts of the budget (default: its own)")
     parser.add_argument("--limit", type=float, default=900.0, help="seconds for one scenario")
     parser.add_argument(
         "--quiet",
@@ -141,15 +143,17 @@ def _arguments() -> argparse.Namespace:
             who = f"WatchBudget, settle {each.settle}" if each.governed else "native"
             more = "" if each.standard else "; only if named"
             print(f"{each.name}: {each.change.value}; {who}; {each.agents.value}{more}")
+        print(f"{WIDTHS}; only if named")
         sys.exit()
     return asked
 
 
 def _chosen(asked: argparse.Namespace) -> list[Scenario]:
-    names = {each.name for each in SCENARIOS}
-    if unknown := set(asked.only or ()) - names:
-        sys.exit(f"No such scenario: {', '.join(sorted(unknown))}. There are: {', '.join(sorted(names))}")
-    return [each for each in SCENARIOS if (each.name in asked.only if asked.only else each.standard)]
+    names = asked.only or [each.name for each in SCENARIOS if each.standard]
+    if unknown := [name for name in names if named(name) is None]:
+        known = ", ".join(sorted(each.name for each in SCENARIOS))
+        sys.exit(f"No such scenario: {', '.join(unknown)}. There are: {known}, and {WIDTHS}")
+    return [each for each in map(named, dict.fromkeys(names)) if each is not None]
 
 
 def _told(text: str) -> None:

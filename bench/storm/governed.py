@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from storm.objects import NAMESPACE
+from storm.scenarios import Scenario
 from storm.world import World
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -27,17 +28,17 @@ _CLUSTER_WIDE = (
 
 
 @contextmanager
-def governing(world: World, settle: str, starts: int | None = None) -> Iterator[dict[str, int]]:
+def governing(world: World, scenario: Scenario, starts: int | None) -> Iterator[dict[str, int]]:
     """Run the operator with a WatchBudget that governs the agents; yields its process by name.
 
-    Everything is at its default but `settle`, what counts as a priced resource, and maxConcurrentStarts if
-    `starts` is given. Begins once the operator
-    has judged the budget; afterwards no webhook and no priority level of it is left.
+    Everything is at its default but what counts as a priced resource, what the scenario says, and
+    maxConcurrentStarts if `starts` is given. Begins once the operator has judged the budget; afterwards no
+    webhook and no priority level of it is left.
     """
     cluster = world.cluster
     with OperatorProcess(cluster) as operator:
         try:
-            cluster.apply(_manifest(world, settle, starts))
+            cluster.apply(_manifest(world, scenario, starts))
             _wait_for_judgement(world)
             _wait_for_gate(world, operator)
             assert operator.process is not None  # noqa: S101 - it is ready
@@ -69,8 +70,13 @@ def _wait_for_gate(world: World, operator: OperatorProcess) -> None:
         time.sleep(0.2)
 
 
-def _manifest(world: World, settle: str, starts: int | None) -> str:
-    ceiling = f", maxConcurrentStarts: {starts}" if starts else ""
+def _manifest(world: World, scenario: Scenario, starts: int | None) -> str:
+    said = {
+        "settle": scenario.settle,
+        "maxConcurrentStarts": starts,
+        "maxUnavailable": scenario.unavailable,
+    }
+    rollout = ", ".join(f"{field}: {value}" for field, value in said.items() if value is not None)
     resources = ", ".join(f'{{group: "{group}", resource: {resource}}}' for resource, group in world.priced())
     return f"""\
 apiVersion: watchbudget.io/v1alpha1
@@ -79,7 +85,7 @@ metadata: {{name: {_BUDGET}}}
 spec:
   namespaceSelector: {{matchLabels: {{kubernetes.io/metadata.name: {NAMESPACE}}}}}
   resources: [{resources}]
-  rollout: {{gate: true, settle: {settle}{ceiling}}}
+  rollout: {{gate: true, {rollout}}}
 """
 
 

@@ -74,8 +74,8 @@ def run(
             wanted = world.nodes * scenario.daemon_sets
             _wait(lambda: fleet.call("progress")["ready"] >= wanted, "the fleet before the storm", 180)
         processes = {name: cluster.pid(name) for name in cluster.processes} | {"bench": os.getpid()}
-        if scenario.settle is not None:
-            processes |= stack.enter_context(governing(world, scenario.settle, starts))
+        if scenario.governed:
+            processes |= stack.enter_context(governing(world, scenario, starts))
         if scenario.change is Change.REPLACE:
             fleet.call("unready")
             _wait(lambda: fleet.call("progress")["ready"] == 0, "no pod is ready", 60)

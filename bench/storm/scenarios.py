@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace  # noqa: TID251 - of a dataclass
 from enum import Enum
 
-__all__ = ["SCENARIOS", "Change", "Play", "Scenario"]
+__all__ = ["SCENARIOS", "WIDTHS", "Change", "Play", "Scenario", "named"]
 
 
 class Change(Enum):
@@ -37,6 +38,7 @@ class Scenario:
         max_unavailable: Of the DaemonSet, as its owner writes it.
         daemon_sets: How many heavy DaemonSets do it at once.
         settle: Of the governing WatchBudget; None: nobody governs.
+        unavailable: Its maxUnavailable; None: its default.
         agents: How they behave.
         compare: The native scenario it is measured against, if it is governed.
         standard: Whether it runs unless others are named.
@@ -47,6 +49,7 @@ class Scenario:
     max_unavailable: str = "100%"
     daemon_sets: int = 1
     settle: str | None = None
+    unavailable: int | None = None
     agents: Play = Play.AFTER_LIST
     compare: str | None = None
     standard: bool = True
@@ -94,3 +97,20 @@ SCENARIOS: tuple[Scenario, ...] = (
     *_pair("slow", Change.ROLLOUT, agents=Play.SLOW, standard=False),
     *_pair("broken", Change.ROLLOUT, agents=Play.BROKEN, standard=False),
 )
+
+WIDTHS = (
+    "rollout-N and wb-rollout-N: natively and governed, with any maxUnavailable N of pods (natively also N%)"
+)
+
+_WIDTH = re.compile(r"(wb-)?rollout-([1-9][0-9]{0,3})(%?)", re.ASCII)
+
+
+def named(name: str) -> Scenario | None:
+    """Return the scenario of that name, or None if there is none; rollouts of any width have one."""
+    known = {each.name: each for each in SCENARIOS}
+    width = _WIDTH.fullmatch(name)
+    if name in known or width is None:
+        return known.get(name)
+    if not width[1]:
+        return replace(known["rollout-100%"], name=name, max_unavailable=width[2] + width[3])
+    return None if width[3] else replace(known["wb-rollout-100%"], name=name, unavailable=int(width[2]))

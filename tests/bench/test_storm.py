@@ -10,6 +10,7 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "bench"))
 from storm.chart import draw
 from storm.demands import demands
 from storm.figures import Latency, Outcome, latencies
+from storm.scenarios import SCENARIOS, named
 from watchbudget.localcluster.play.bystander import Sample
 
 
@@ -64,3 +65,12 @@ def test_the_picture_is_well_formed_and_shows_every_scenario():
     pair = {each.name: each for each in (outcome("rollout-100%"), outcome("wb-rollout-100%"))}
     text = "".join(ET.fromstring(draw(pair)).itertext())  # noqa: S314 - our own
     assert "wb-rollout-100%" in text
+
+
+def test_rollouts_of_any_width_have_a_name():
+    assert all(named(each.name) == each for each in SCENARIOS)
+    native, percent, governed = named("rollout-7"), named("rollout-13%"), named("wb-rollout-6")
+    assert native and (native.max_unavailable, native.governed) == ("7", False)
+    assert percent and percent.max_unavailable == "13%"
+    assert governed and (governed.max_unavailable, governed.unavailable, governed.settle) == ("100%", 6, "0s")
+    assert not any(map(named, ("rollout-0", "wb-rollout-10%", "rollout-", "install-7", "rollout-7 ")))
