@@ -8,15 +8,17 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import ssl
 import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from msgspec import Struct
 
 from watchbudget.controller import serving
+from watchbudget.controller.authority import keep_trusting
 from watchbudget.controller.client import Client
 from watchbudget.controller.judging import Judged, Judging
 from watchbudget.controller.lease import Elector
@@ -197,7 +199,8 @@ class Worker:
         try:
             # Two, because a request takes an open connection from its client's pool where there is one.
             async with open_client(*where) as (client, server), open_client(*where) as (probing, _):
-                await self._connected(client, Client(probing, fresh_connections=True), server)
+                contexts = [each.rest_client.ssl_context for each in (client, probing)]
+                await self._connected(client, Client(probing, fresh_connections=True), server, contexts)
         except ClusterError as error:
             raise CannotRunError(str(error)) from error
 
@@ -206,6 +209,7 @@ class Worker:
         client: Any,  # noqa: ANN401 - the client is not typed
         probing: Client,
         server: str,
+        contexts: Sequence[ssl.SSLContext],
     ) -> None:
         transport = Client(client)
 
@@ -240,6 +244,8 @@ class Worker:
             "starts": self._rollouts.run,
             "leadership": lambda: self._follow_leadership(elector),
         }
+        if authority := client.configuration.ssl_ca_cert:  # else the system's, or nobody is asked for
+            jobs["authority"] = lambda: keep_trusting(Path(authority), contexts)
         tasks = [asyncio.create_task(_keep(name, job)) for name, job in jobs.items()]
         try:
             await self._fill(resync, open_api, reader)
