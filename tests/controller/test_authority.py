@@ -67,11 +67,13 @@ async def until(check: Callable[[], Awaitable[bool]]) -> None:
 
 
 @asynccontextmanager
-async def kept(file: Path, *contexts: ssl.SSLContext) -> AsyncIterator[None]:
-    task = asyncio.create_task(keep_trusting(file, contexts))
+async def kept(file: Path, *contexts: ssl.SSLContext) -> AsyncIterator[list[str]]:
+    """Gives what was told of changes: one entry each."""
+    told: list[str] = []
+    task = asyncio.create_task(keep_trusting(file, contexts, lambda: told.append("changed")))
     try:
         await asyncio.sleep(0.05)  # it has read what is trusted by now
-        yield
+        yield told
         assert not task.done()
     finally:
         task.cancel()
@@ -83,12 +85,14 @@ async def test_a_new_authority_in_the_file_is_trusted_and_the_old_one_still(tmp_
     old, new, file = bundle(), bundle(), tmp_path / "ca.crt"
     file.write_bytes(old.ca_certificates)
     contexts = [ssl.create_default_context(cafile=str(file)) for _ in range(2)]
-    async with server(tmp_path, old) as before, server(tmp_path, new) as after, kept(file, *contexts):
+    async with server(tmp_path, old) as before, server(tmp_path, new) as after, kept(file, *contexts) as told:
         assert [await trusted(url, contexts[0]) for url in (before, after)] == [True, False]
         file.write_bytes(new.ca_certificates)
         for context in contexts:
             await until(partial(trusted, after, context))
             assert await trusted(before, context)
+        await asyncio.sleep(0.05)
+        assert told == ["changed"]
 
 
 @pytest.mark.parametrize("trouble", [None, b"", b"garbage", b"\xff\xfe"])

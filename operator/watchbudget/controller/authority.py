@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from watchbudget.controller.trouble import Trouble
@@ -22,7 +22,9 @@ INTERVAL = 10.0
 log = logging.getLogger(__name__)
 
 
-async def keep_trusting(file: Path, contexts: Sequence[ssl.SSLContext]) -> None:
+async def keep_trusting(
+    file: Path, contexts: Sequence[ssl.SSLContext], changed: Callable[[], object] = lambda: None
+) -> None:
     """Have connections that are opened from now on trust what is in the file, until cancelled.
 
     What was trusted before is trusted until the process ends: a rotation has both for a while anyway.
@@ -30,6 +32,7 @@ async def keep_trusting(file: Path, contexts: Sequence[ssl.SSLContext]) -> None:
     Args:
         file: certificates of authorities in PEM, which the contexts trust as of now.
         contexts: of this event loop's clients.
+        changed: called then, for whoever reads the file by itself.
     """
     known, trouble = await _read(file), Trouble(log)
     while True:
@@ -46,6 +49,7 @@ async def keep_trusting(file: Path, contexts: Sequence[ssl.SSLContext]) -> None:
                 continue
             known = found
             trouble.over()
+            changed()
             log.info("The API server's authority has changed: %s was read again", file)
 
 

@@ -245,7 +245,8 @@ class Worker:
             "leadership": lambda: self._follow_leadership(elector),
         }
         if authority := client.configuration.ssl_ca_cert:  # else the system's, or nobody is asked for
-            jobs["authority"] = lambda: keep_trusting(Path(authority), contexts)
+            # kopf's session read the file when it was made, and asks on and on by what it knows.
+            jobs["authority"] = lambda: keep_trusting(Path(authority), contexts, watching.restart)
         tasks = [asyncio.create_task(_keep(name, job)) for name, job in jobs.items()]
         try:
             await self._fill(resync, open_api, reader)
