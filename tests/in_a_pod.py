@@ -17,6 +17,9 @@ from urllib.parse import urlsplit
 
 import yaml
 
+WRAPPER = (sys.executable, __file__)
+"""What an `OperatorProcess` is wrapped in."""
+
 OPTION = "--kubeconfig="
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import yaml
 
+import in_a_pod
 from operator_process import NAMESPACE, OperatorProcess
 from replicas import Replica, Reviewer, agent
 from watchbudget import cli
@@ -22,7 +23,6 @@ from watchbudget.controller import tls
 from watchbudget.localcluster import LocalCluster
 
 DEMO = Path(cli.__file__).parent / "demo_agents.yaml"
-IN_A_POD = (sys.executable, str(Path(__file__).parents[1] / "in_a_pod.py"))
 VECTOR, CALICO = "logging/vector", "kube-system/calico-node"
 
 
@@ -32,7 +32,7 @@ def cluster_with_operator(control_plane: None) -> Iterator[tuple[LocalCluster, O
         cluster.add_nodes(3)
         cluster.seed(namespaces=200, network_policies_per_namespace=1)
         cluster.wait_until_counted()
-        with OperatorProcess(cluster, wrapper=IN_A_POD) as operator:
+        with OperatorProcess(cluster, wrapper=in_a_pod.WRAPPER) as operator:
             yield cluster, operator
 
 
@@ -375,7 +375,6 @@ def test_admission_status_and_audit_find_the_same(cluster: LocalCluster):
 
 def audit(cluster: LocalCluster) -> dict[str, Any]:
     import subprocess  # noqa: PLC0415
-    import sys  # noqa: PLC0415
 
     argv = [
         sys.executable,

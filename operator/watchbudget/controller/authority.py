@@ -34,27 +34,18 @@ async def keep_trusting(
         contexts: of this event loop's clients.
         changed: called then, for whoever reads the file by itself.
     """
-    known, trouble = await _read(file), Trouble(log)
+    known, trouble = None, Trouble(log)
     while True:
-        await asyncio.sleep(INTERVAL)
-        found = await _read(file)
-        if found is None:
-            trouble.tell("The API server's authority is the one that was read before", f"no {file}")
-        elif found != known:
-            try:
+        try:
+            found = await asyncio.to_thread(file.read_text, "ascii")
+            if found != known:
                 for context in contexts:
                     context.load_verify_locations(cadata=found)
-            except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
-                trouble.tell(f"The API server's authority in {file} cannot be used", error)
-                continue
-            known = found
+                if known is not None:
+                    changed()
+                    log.info("The API server's authority has changed: %s was read again", file)
+                known = found
             trouble.over()
-            changed()
-            log.info("The API server's authority has changed: %s was read again", file)
-
-
-async def _read(file: Path) -> str | None:
-    try:
-        return await asyncio.to_thread(file.read_text, "ascii")
-    except (OSError, ValueError):
-        return None
+        except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
+            trouble.tell(f"The API server's authority in {file} cannot be used", error)
+        await asyncio.sleep(INTERVAL)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
@@ -38,6 +39,12 @@ class Client:
         """
         self._client = api_client
         self._headers = {"Connection": "close"} if fresh_connections else {}
+
+    @property
+    def tls(self) -> ssl.SSLContext:
+        """By what its connections are opened: what is changed here holds for those that are opened later."""
+        context: ssl.SSLContext = self._client.rest_client.ssl_context
+        return context
 
     async def request(
         self,

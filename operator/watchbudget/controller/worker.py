@@ -8,10 +8,9 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-import ssl
 import threading
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -199,8 +198,7 @@ class Worker:
         try:
             # Two, because a request takes an open connection from its client's pool where there is one.
             async with open_client(*where) as (client, server), open_client(*where) as (probing, _):
-                contexts = [each.rest_client.ssl_context for each in (client, probing)]
-                await self._connected(client, Client(probing, fresh_connections=True), server, contexts)
+                await self._connected(client, Client(probing, fresh_connections=True), server)
         except ClusterError as error:
             raise CannotRunError(str(error)) from error
 
@@ -209,7 +207,6 @@ class Worker:
         client: Any,  # noqa: ANN401 - the client is not typed
         probing: Client,
         server: str,
-        contexts: Sequence[ssl.SSLContext],
     ) -> None:
         transport = Client(client)
 
@@ -246,6 +243,7 @@ class Worker:
         }
         if authority := client.configuration.ssl_ca_cert:  # else the system's, or nobody is asked for
             # kopf's session read the file when it was made, and asks on and on by what it knows.
+            contexts = transport.tls, probing.tls
             jobs["authority"] = lambda: keep_trusting(Path(authority), contexts, watching.restart)
         tasks = [asyncio.create_task(_keep(name, job)) for name, job in jobs.items()]
         try:
