@@ -14,6 +14,7 @@ import yaml
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, utils
 
+from audit import audited
 from watchbudget.localcluster import LocalCluster
 
 ROOT = Path(__file__).parents[1]
@@ -89,8 +90,7 @@ def _may(cluster: LocalCluster, name: str, rule: dict[str, Any], namespace: str)
 def requests_of(cluster: LocalCluster, name: str) -> list[dict[str, Any]]:
     """What the audit log tells of an auditor."""
     user = f"system:serviceaccount:{AUDITORS}:{name}"
-    lines = cluster.audit_log.read_text().splitlines()
-    return [event for event in map(json.loads, lines) if event["user"].get("username") == user]
+    return [event for event in audited(cluster, containing=user) if event["user"].get("username") == user]
 
 
 def expired_token(cluster: LocalCluster) -> str:

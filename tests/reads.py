@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
-from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from audit import Event, audited
 from watchbudget.localcluster import LocalCluster
 from watchbudget.localcluster.operator_process import USER
 
@@ -19,17 +18,12 @@ OF_THE_CLUSTER = {
 }
 """What is listed and watched as a whole: their number grows neither with namespaces nor with pods."""
 
-Event = dict[str, Any]
-
 
 def requests(cluster: LocalCluster) -> Iterator[Event]:
     """Everything that our account asked and that was answered, in order; watches when they begin and end."""
-    with cluster.audit_log.open("rb") as log:
-        for line in log:
-            if USER.encode() in line and line.endswith(b"\n"):
-                event: Event = json.loads(line)
-                if event["user"].get("username") == USER:
-                    yield event
+    for event in audited(cluster, containing=USER):
+        if event["user"].get("username") == USER:
+            yield event
 
 
 def forbidden_reads(cluster: LocalCluster) -> list[str]:

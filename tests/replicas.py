@@ -17,6 +17,7 @@ from typing import Any, Self
 import yaml
 
 from api_proxy import ApiProxy
+from audit import Event, audited
 from controller_reviews import body
 from operator_process import NAMESPACE, USER, OperatorProcess
 from watchbudget.localcluster import LocalCluster
@@ -37,7 +38,6 @@ __all__ = [
     "writes",
 ]
 
-Event = dict[str, Any]
 _CREDENTIAL = "authentication.kubernetes.io/credential-id"
 
 
@@ -81,10 +81,7 @@ def eventually(holds: Callable[[], Any], seconds: float = 30) -> Any:  # noqa: A
 
 def requests(cluster: LocalCluster, replica: Replica | None = None) -> Iterator[Event]:
     """What our account asked of the API server, all replicas or one, in the order of the audit log."""
-    for line in cluster.audit_log.read_text().splitlines():
-        if USER not in line:
-            continue
-        event: Event = json.loads(line)
+    for event in audited(cluster, containing=USER):
         user = event["user"]
         if user.get("username") != USER or event["stage"] == "ResponseStarted":
             continue
@@ -133,13 +130,20 @@ def put_budget(cluster: LocalCluster, name: str, *, seconds: float = 40, **spec:
 
 def judged_anew(cluster: LocalCluster, seconds: float = 40) -> Event:
     """Change a budget and wait until its status follows: the write of that, by whoever writes."""
-    name = "story"
+    name, begun = "story", moment()
     put_budget(cluster, name, seconds=seconds, limits={"cachePerPod": f"{time.monotonic_ns() % 10**9 + 1}Ki"})
-    return [
-        event
-        for event in writes(cluster)
-        if event["objectRef"].get("subresource") == "status" and event["objectRef"].get("name") == name
-    ][-1]
+
+    def told() -> list[Event]:
+        return [
+            event
+            for event in writes(cluster)
+            if event["objectRef"].get("subresource") == "status"
+            and event["objectRef"].get("name") == name
+            and received(event) > begun
+        ]
+
+    last: Event = eventually(told)[-1]  # the status is seen before the log tells who wrote it
+    return last
 
 
 def agent(

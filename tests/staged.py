@@ -13,6 +13,7 @@ from typing import Any
 
 import yaml
 
+from audit import audited
 from operator_process import USER, OperatorProcess, manifests
 from watchbudget.localcluster import LocalCluster
 
@@ -379,20 +380,15 @@ class Staged:
 
     def _audited(self, resource: str) -> Iterator[Raw]:
         """What was done to objects of a kind, in our namespace or none."""
-        with self.cluster.audit_log.open("rb") as log:
-            log.seek(self._begun)
-            lines = log.read().splitlines()
-        for line in lines:
-            with contextlib.suppress(ValueError):  # the last one may be half written
-                event = json.loads(line)
-                ref = event.get("objectRef", {})
-                if (
-                    event["stage"] == "ResponseComplete"
-                    and ref.get("resource") == resource
-                    and ref.get("namespace", NAMESPACE) == NAMESPACE
-                    and event["responseStatus"]["code"] < 300
-                ):
-                    yield event
+        for event in audited(self.cluster, offset=self._begun):
+            ref = event.get("objectRef", {})
+            if (
+                event["stage"] == "ResponseComplete"
+                and ref.get("resource") == resource
+                and ref.get("namespace", NAMESPACE) == NAMESPACE
+                and event["responseStatus"]["code"] < 300
+            ):
+                yield event
 
 
 def _ready_since(pod: Raw) -> float | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
 import os
 import signal
 import subprocess
@@ -15,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from audit import audited
 from live_cluster import AUDITORS, make_auditor
 from watchbudget.localcluster import LocalCluster
 
@@ -58,10 +58,9 @@ def wait_for_writer(cluster: LocalCluster, name: str, seconds: float) -> None:
 
 def writes(cluster: LocalCluster, name: str) -> list[dict[str, Any]]:
     """Everything that a contender asked for and that was carried out, but reads, from the audit log."""
-    events = map(json.loads, cluster.audit_log.read_text().splitlines())
     return [
         event
-        for event in events
+        for event in audited(cluster)
         if event.get("userAgent") == f"contender-{name}"
         and event["verb"] != "get"
         and event.get("responseStatus", {}).get("code", 0) < 300

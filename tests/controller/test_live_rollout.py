@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from audit import audited
 from live_cluster import AUDITORS, make_auditor
 from watchbudget.localcluster import LocalCluster
 from watchbudget.rollout.gate import GATE, LABEL
@@ -148,7 +149,7 @@ def until(condition: Callable[[], object], what: str, seconds: float = 60) -> No
 
 def answered(cluster: LocalCluster, since: dt.datetime) -> Iterator[tuple[str, str, str, dt.datetime]]:
     """Who changed which pod how and when, from the audit log, in order; only what was done."""
-    for event in map(json.loads, cluster.audit_log.read_text().splitlines()):
+    for event in audited(cluster):
         ref = event.get("objectRef", {})
         if event["stage"] != "ResponseComplete" or ref.get("resource") != "pods":
             continue

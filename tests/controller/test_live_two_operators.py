@@ -6,16 +6,15 @@ The webhooks lead to the first one. Both lead, and both write their CA into the 
 from __future__ import annotations
 
 import datetime as dt
-import json
 import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 
+from audit import Event, audited
 from operator_process import ROOT, USER, install
 from replicas import SECRET_PATH, Replica, Reviewer, agent, eventually, moment, put_budget, received
 from watchbudget.localcluster import LocalCluster
@@ -27,8 +26,6 @@ CONFIGURATIONS = {"mutatingwebhookconfigurations", "validatingwebhookconfigurati
 DENY = {"enforcement": {"action": "Deny"}}
 INTERVAL = 15
 """Seconds between two looks of an operator at its certificates and where they are made known."""
-
-Event = dict[str, Any]
 
 
 class Another(Replica):
@@ -106,8 +103,8 @@ def written(cluster: LocalCluster, since: dt.datetime) -> list[Event]:
     """What both operators have written since then."""
     return [
         event
-        for line in cluster.audit_log.read_text().splitlines()
-        if (event := json.loads(line))["user"].get("username") in {USER, OTHER_USER}
+        for event in audited(cluster)
+        if event["user"].get("username") in {USER, OTHER_USER}
         and event["stage"] == "ResponseComplete"
         and event["verb"] not in {"get", "list", "watch"}
         and event["objectRef"]["resource"] not in {"leases", "subjectaccessreviews"}

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import pytest
 import yaml
 
+from audit import audited
 from watchbudget.localcluster import LocalCluster
 from watchbudget.localcluster.binaries import KUBERNETES_VERSION
 from watchbudget.localcluster.certs import Authority
@@ -138,7 +139,7 @@ def test_fairness_applies_to_the_administrator(cluster: LocalCluster):
 def test_the_audit_log_tells_who_asked_for_what(cluster: LocalCluster):
     mark = "/api/v1/namespaces?labelSelector=audit-test%3Dyes"
     cluster.request("GET", mark)
-    events = [json.loads(line) for line in cluster.audit_log.read_text().splitlines() if mark in line]
+    events = list(audited(cluster, containing=mark))
     assert [(event["verb"], event["user"]["username"], event["level"]) for event in events] == [
         ("list", "watchbudget-admin", "Metadata")
     ]
