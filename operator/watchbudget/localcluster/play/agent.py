@@ -3,8 +3,9 @@
 What client-go does is done here, and where it is written there: a request answered with 429 or 5xx and a
 Retry-After is sent again after that time, ten times at most (rest/with_retry.go); then, and after any other
 failure, the reflector waits 0.8 s, doubling to 30 s, each drawn out by up to as much again, and begins anew
-(tools/cache/reflector.go). Lists ask for protobuf and gzip, as a client of built-in types with in-cluster
-configuration does; the API server does not compress watches, streaming lists among them.
+(tools/cache/reflector.go). Lists ask for protobuf and gzip, as client-go does for built-in types, or for
+JSON, as libraries of other languages do; the API server does not compress watches, streaming lists among
+them.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ class Manner:
         resources: Which of `RESOURCES` each lists and watches, each over a connection of its own; one that
             is named twice, twice.
         streaming: Streaming lists instead of plain ones.
+        json: JSON instead of protobuf.
         gzip: Whether plain lists ask for compression.
         ready_first: Ready before they list, as an agent without a readiness probe is.
         delay: Seconds between start and first request, drawn evenly from this range.
@@ -51,6 +53,7 @@ class Manner:
     url: str = ""
     resources: tuple[str, ...] = ("namespaces",)
     streaming: bool = False
+    json: bool = False
     gzip: bool = True
     ready_first: bool = False
     delay: tuple[float, float] = (0.0, 0.0)
@@ -100,7 +103,7 @@ class Agent:
         self._streaming = manner.streaming
         self._headers = {
             "Authorization": f"Bearer {token}",
-            "Accept": "application/vnd.kubernetes.protobuf",
+            "Accept": "application/json" if manner.json else "application/vnd.kubernetes.protobuf",
             "User-Agent": "played-agent/1",
         }
         if manner.gzip:
