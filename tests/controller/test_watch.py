@@ -239,7 +239,8 @@ async def test_an_answer_that_comes_late_does_not_undo_what_the_watch_has_brough
     api = ScriptedApi()
     api.add(path("p"), pod("p", x="a"))
     async with running(api) as reflector:
-        await until(lambda: reflector.items == {("ns", "p"): "a"})
+        await until(lambda: api.watchers)
+        assert reflector.items == {("ns", "p"): "a"}
         late = api.objects[path("p")]
         api.add(path("p"), pod("p", x="b"))
         await until(lambda: reflector.items == {("ns", "p"): "b"})
