@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
+WORKERS ?= 2
 STAMP  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
@@ -21,8 +22,8 @@ $(STAMP): requirements.lock pyproject.toml
 demo: $(STAMP) ## Start a real control plane, audit three agents, run the operator on them
 	$(BIN)/watchbudget demo
 
-test: $(STAMP) ## Run all tests, the ones on the real control plane included
-	$(BIN)/python -m pytest
+test: $(STAMP) ## Run all tests, the ones on the real control plane included, two files at once (WORKERS=0: one)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 test-unit: $(STAMP) ## Run the tests that need no control plane
 	$(BIN)/python -m pytest -m "not cluster"
