@@ -1,8 +1,25 @@
-"""Played agents retry as client-go does."""
+"""Played agents ask as real ones do, and retry as client-go does."""
 
 import pytest
 
-from watchbudget.localcluster.play.agent import Backoff
+from watchbudget.localcluster.play.agent import Backoff, Manner
+
+PROTOBUF = "application/vnd.kubernetes.protobuf"
+
+
+@pytest.mark.parametrize(
+    ("manner", "accept", "encoding"),
+    [
+        (Manner(), PROTOBUF, "gzip"),
+        (Manner(gzip=False), PROTOBUF, None),
+        (Manner(json=True), "application/json", "gzip"),
+        (Manner(json=True, gzip=False), "application/json", None),
+    ],
+)
+def test_lists_are_asked_for_as_the_manner_says(manner: Manner, accept: str, encoding: str | None):
+    headers = manner.headers("secret")
+    assert headers["Authorization"] == "Bearer secret"
+    assert (headers["Accept"], headers.get("Accept-Encoding")) == (accept, encoding)
 
 
 def test_a_reflector_waits_as_client_go_does(monkeypatch: pytest.MonkeyPatch):

@@ -58,6 +58,15 @@ class Manner:
     ready_first: bool = False
     delay: tuple[float, float] = (0.0, 0.0)
 
+    def headers(self, token: str) -> dict[str, str]:
+        """Return what each request carries."""
+        headers = {
+            "Authorization": f"Bearer {token}",
+            "Accept": "application/json" if self.json else "application/vnd.kubernetes.protobuf",
+            "User-Agent": "played-agent/1",
+        }
+        return headers | {"Accept-Encoding": "gzip"} if self.gzip else headers
+
 
 @dataclass
 class Tally:
@@ -101,13 +110,7 @@ class Agent:
         """
         self._manner, self._tls, self._tally, self._version = manner, tls, tally, version
         self._streaming = manner.streaming
-        self._headers = {
-            "Authorization": f"Bearer {token}",
-            "Accept": "application/json" if manner.json else "application/vnd.kubernetes.protobuf",
-            "User-Agent": "played-agent/1",
-        }
-        if manner.gzip:
-            self._headers["Accept-Encoding"] = "gzip"
+        self._headers = manner.headers(token)
 
     async def run(self, ready: Callable[[], None], *, warm: bool) -> None:
         """List and watch until cancelled; ``ready`` is called when the pod may become Ready.
