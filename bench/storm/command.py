@@ -124,8 +124,8 @@ def _arguments() -> argparse.Namespace:
         "--encoding",
         choices=("json", "protobuf"),
         default="json",
-        help="of lists: JSON, not compressed, as Vector asks for it (default); protobuf and gzip, as client-go "
-        "does for built-in types, a third of the work for the API server",
+        help="of lists: JSON, not compressed, as Vector asks for it (default); protobuf and gzip, as "
+        "client-go does for built-in types: a third of the work for the API server",
     )
     parser.add_argument(
         "--start",
