@@ -16,10 +16,11 @@ from typing import Any, Self
 
 import yaml
 
+import reads
 from api_proxy import ApiProxy
-from audit import Event, audited
+from audit import Event
 from controller_reviews import body
-from operator_process import NAMESPACE, USER, OperatorProcess
+from operator_process import NAMESPACE, OperatorProcess
 from watchbudget.localcluster import LocalCluster
 
 __all__ = [
@@ -81,11 +82,8 @@ def eventually(holds: Callable[[], Any], seconds: float = 30) -> Any:  # noqa: A
 
 def requests(cluster: LocalCluster, replica: Replica | None = None) -> Iterator[Event]:
     """What our account asked of the API server, all replicas or one, in the order of the audit log."""
-    for event in audited(cluster, containing=USER):
-        user = event["user"]
-        if user.get("username") != USER or event["stage"] == "ResponseStarted":
-            continue
-        if replica is None or user.get("extra", {}).get(_CREDENTIAL) == [replica.credential]:
+    for event in reads.requests(cluster):
+        if event["stage"] != "ResponseStarted" and (replica is None or sent_by(event, replica)):
             yield event
 
 
@@ -112,7 +110,7 @@ def moment() -> dt.datetime:
 
 def sent_by(event: Event, replica: Replica) -> bool:
     """Whether a replica sent a request."""
-    return bool(event["user"]["extra"][_CREDENTIAL] == [replica.credential])
+    return bool(event["user"].get("extra", {}).get(_CREDENTIAL) == [replica.credential])
 
 
 def put_budget(cluster: LocalCluster, name: str, *, seconds: float = 40, **spec: object) -> None:
