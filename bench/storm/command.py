@@ -57,6 +57,7 @@ def main() -> None:
             namespaces=namespaces,
             policies=asked.network_policies,
             start=tuple(asked.start),
+            processors=asked.api_server_procs,
             told=_told,
         ) as world:
             for scenario in scenarios:
@@ -100,6 +101,7 @@ def _keep(asked: argparse.Namespace, outcomes: dict[str, Outcome], world: World,
             "list": asked.list,
             "starts": asked.starts,
             "encoding": asked.encoding,
+            "apiServerProcs": asked.api_server_procs,
             "kubernetes": world.cluster.version,
             "flags": FLAGS_TOLD,
             "demands": [asdict(each) | {"met": each.met} for each in found],
@@ -136,6 +138,12 @@ def _arguments() -> argparse.Namespace:
         help="seconds from a pod's binding until its container runs (default: 0.5 1.5)",
     )
     parser.add_argument("--starts", type=int, help="maxConcurrentStarts of the budget (default: its own)")
+    parser.add_argument(
+        "--api-server-procs",
+        type=int,
+        metavar="N",
+        help="GOMAXPROCS of the API server (default: as many as the machine has processors)",
+    )
     parser.add_argument("--limit", type=float, default=900.0, help="seconds for one scenario")
     parser.add_argument(
         "--quiet",

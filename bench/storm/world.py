@@ -161,11 +161,29 @@ class World:
 
 @contextmanager
 def build(
-    *, nodes: int, namespaces: int, policies: bool, start: tuple[float, float], told: Callable[[str], None]
+    *,
+    nodes: int,
+    namespaces: int,
+    policies: bool,
+    start: tuple[float, float],
+    processors: int | None,
+    told: Callable[[str], None],
 ) -> Iterator[World]:
-    """Start a cluster and fill it; everything ends with the block."""
+    """Start a cluster and fill it; everything ends with the block.
+
+    Args:
+        nodes: How many there are between scenarios.
+        namespaces: How many are seeded.
+        policies: Whether each has a network policy, which agents list, too.
+        start: Seconds from a pod's binding until its container runs.
+        processors: GOMAXPROCS of the API server; None: as many as the machine has.
+        told: Progress, one line each.
+    """
+    procs = {} if processors is None else {"kube-apiserver": {"GOMAXPROCS": str(processors)}}
     # No account for each of 10,000 namespaces: that would be another storm, of writes.
-    with LocalCluster(service_accounts=False, extra_flags=UNPACED, progress=told) as cluster:
+    with LocalCluster(
+        service_accounts=False, extra_flags=UNPACED, environment=procs, progress=told
+    ) as cluster:
         cluster.add_nodes(nodes)
         told(f"Seeding {namespaces:,} namespaces" + (", a network policy in each" if policies else ""))
         cluster.seed(namespaces=namespaces, network_policies_per_namespace=int(policies))

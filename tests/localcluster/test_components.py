@@ -11,9 +11,8 @@ def build(tmp_path: Path):
     layout = Layout(tmp_path, {name: tmp_path / name for name in NAMES}, Ports(1, 2, 3, 4, 5))
 
     def made(**changed: object):
-        return components(
-            layout, **({"controllers": CONTROLLERS, "service_accounts": True, "extra": {}} | changed)
-        )
+        settings = {"controllers": CONTROLLERS, "service_accounts": True, "extra": {}, "environment": {}}
+        return components(layout, **(settings | changed))
 
     return made
 
@@ -66,3 +65,9 @@ def test_extra_flags_come_last_so_that_they_win(build: Callable[..., dict[str, C
 
 def test_the_order_is_that_of_starting(build: Callable[..., dict[str, Component]]):
     assert tuple(build()) == NAMES
+
+
+def test_a_variable_is_for_the_component_it_is_given_to(build: Callable[..., dict[str, Component]]):
+    table = build(environment={"kube-apiserver": {"GOMAXPROCS": "8"}})
+    given = {name: component.environment for name, component in table.items() if component.environment}
+    assert given == {"kube-apiserver": {"GOMAXPROCS": "8"}}

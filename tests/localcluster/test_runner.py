@@ -13,7 +13,7 @@ def runner(tmp_path: Path, script: str, health: str | None = "https://127.0.0.1:
     from watchbudget.localcluster.certs import Authority  # noqa: PLC0415
 
     Authority.create(ca, "test")
-    component = Component("thing", ("/bin/sh", "-c", script), health, ca)
+    component = Component("thing", ("/bin/sh", "-c", script), health, ca, environment={"GOMAXPROCS": "7"})
     return Runner(layout, {"thing": component}, group=0)
 
 
@@ -40,7 +40,7 @@ def test_a_component_that_never_answers_is_given_up(tmp_path: Path, monkeypatch:
         started.pid("thing")
 
 
-def test_components_see_nothing_of_our_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_components_see_what_they_are_given_and_nothing_of_our_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example.com")
     started = runner(tmp_path, "env; sleep 60", health=None)
     started.start("thing")
@@ -51,5 +51,6 @@ def test_components_see_nothing_of_our_environment(tmp_path: Path, monkeypatch: 
             __import__("time").sleep(0.02)
         assert "PROXY" not in text
         assert f"HOME={tmp_path}" in text
+        assert "GOMAXPROCS=7" in text
     finally:
         started.kill_all()

@@ -5,7 +5,7 @@ Everything here is a pure function of a `Layout`: paths and ports in, argument l
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -105,6 +105,7 @@ class Component:
         health: Address that answers 200 once it works; None if it has none.
         ca: The authority that the health address's certificate comes from.
         pair: Client certificate for the health address, if it asks for one.
+        environment: Variables it is given, beside HOME and PATH.
     """
 
     name: str
@@ -112,10 +113,16 @@ class Component:
     health: str | None
     ca: Path
     pair: KeyPair | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
 
 
 def components(
-    layout: Layout, *, controllers: Sequence[str], service_accounts: bool, extra: Mapping[str, Sequence[str]]
+    layout: Layout,
+    *,
+    controllers: Sequence[str],
+    service_accounts: bool,
+    extra: Mapping[str, Sequence[str]],
+    environment: Mapping[str, Mapping[str, str]],
 ) -> dict[str, Component]:
     """Return every component by name, in starting order.
 
@@ -124,6 +131,7 @@ def components(
         controllers: Names for the controller manager; the full ones, short ones are refused by it.
         service_accounts: False turns the admission plugin and the controller of that name off.
         extra: Further flags by component; a later flag wins over an earlier one.
+        environment: Variables by component.
     """
     local = f"https://{LOOPBACK}"
     kept = [name for name in controllers if service_accounts or name != "serviceaccount-controller"]
@@ -148,6 +156,7 @@ def components(
             health.get(name),
             layout.pki / ("etcd-ca.crt" if name == "etcd" else "ca.crt"),
             layout.pair("etcd-client") if name == "etcd" else None,
+            environment.get(name, {}),
         )
         for name in NAMES
     }

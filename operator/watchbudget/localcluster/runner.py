@@ -103,6 +103,7 @@ class Runner:
         log.parent.mkdir(exist_ok=True)
         # Little of our environment: proxies, GODEBUG or somebody's ~/.kube must not change what is measured.
         env = {"HOME": str(self._layout.state), "PATH": os.environ.get("PATH", os.defpath)}
+        env |= component.environment
         with log.open("ab") as output:
             self._running[component.name] = subprocess.Popen(
                 component.argv,
