@@ -40,7 +40,9 @@ def test_a_component_that_never_answers_is_given_up(tmp_path: Path, monkeypatch:
         started.pid("thing")
 
 
-def test_components_see_what_they_are_given_and_nothing_of_our_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_components_see_what_they_are_given_and_nothing_of_our_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example.com")
     started = runner(tmp_path, "env; sleep 60", health=None)
     started.start("thing")

@@ -70,7 +70,7 @@ class LocalCluster(ClusterAccess):
             service_accounts: Turn off where very many namespaces are seeded and quiet matters: the
                 controller makes an account in each of them, 20 a second. Without it pods need no account.
             extra_flags: Further flags by component: ``{"kube-apiserver": ["--max-requests-inflight=50"]}``.
-            environment: Variables by component: ``{"kube-apiserver": {"GOMAXPROCS": "8"}}``. They inherit none.
+            environment: Variables by component: ``{"kube-apiserver": {"GOMAXPROCS": "8"}}``; ours reach none.
             progress: Told what is going on; by default nobody is.
         """
         self._given_state_dir = state_dir
