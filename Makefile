@@ -38,11 +38,12 @@ format: $(STAMP) ## Format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(STAMP) ## Run the benchmarks (an hour); tables on the screen, JSON in bench/results/
+bench: $(STAMP) ## Run the benchmarks (two hours); tables on the screen, JSON in bench/results/
 	$(BIN)/python bench/scale.py
 	$(BIN)/python bench/scale_operator.py
 	$(BIN)/python bench/admission.py
 	$(BIN)/python bench/storm
+	$(BIN)/python bench/calibration
 
 build: $(STAMP) ## Build the wheel and the source archive into dist/
 	$(BIN)/uv build --no-build-isolation --python $(BIN)/python

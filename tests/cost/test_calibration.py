@@ -10,9 +10,9 @@ from watchbudget.cost.calibration import Calibration, load_calibration
 
 MIB = 2**20
 OBJECTS = 20_000
-NAMESPACE, LARGE, POLICY = 1090, 4650, 430  # stored bytes of one object
+NAMESPACE, LARGE, POLICY, RICH_POLICY = 1090, 4650, 430, 650  # stored bytes of one object
 
-# Every cell of both measurements: (row, stored bytes, resident bytes per object after the first sync).
+# Every cell of all three measurements: (row, stored bytes, resident bytes per object after the first sync).
 STEADY = [
     ("client-go-0.36-streaming", NAMESPACE, 3600),
     ("client-go-0.36-streaming", LARGE, 8900),
@@ -50,6 +50,28 @@ STEADY = [
     ("fabric8-7.9", NAMESPACE, 9736),
     ("fabric8-7.9", NAMESPACE, 9855),
     ("fabric8-7.9", POLICY, 7854),
+    # bench/calibration
+    ("client-go-0.36-streaming", NAMESPACE, 3796),
+    ("client-go-0.36-streaming", LARGE, 8831),
+    ("client-go-0.36-streaming", RICH_POLICY, 4151),
+    ("client-go-0.36-list", NAMESPACE, 4851),
+    ("client-go-0.36-list", LARGE, 17598),
+    ("client-go-0.36-list", RICH_POLICY, 4798),
+    ("client-go-0.28-list", NAMESPACE, 5795),
+    ("client-go-0.28-list", LARGE, 20671),
+    ("client-go-0.28-list", RICH_POLICY, 6369),
+    ("kube-rs-5.0", NAMESPACE, 6512),
+    ("kube-rs-5.0", LARGE, 10398),
+    ("kube-rs-5.0", RICH_POLICY, 8204),
+    ("kube-rs-0.88", NAMESPACE, 12387),
+    ("kube-rs-0.88", LARGE, 19487),
+    ("kube-rs-0.88", RICH_POLICY, 16358),
+    ("python-37", NAMESPACE, 10894),
+    ("python-37", LARGE, 13819),
+    ("python-37", RICH_POLICY, 14588),
+    ("fabric8-7.9", NAMESPACE, 9922),
+    ("fabric8-7.9", LARGE, 24483),
+    ("fabric8-7.9", RICH_POLICY, 10226),
 ]
 
 # (row, stored bytes, peak of the process at the re-list in MiB, its idle resident set in MiB)
@@ -76,6 +98,28 @@ RELIST = [
     ("fabric8-7.9", NAMESPACE, 496, 153),
     ("fabric8-7.9", NAMESPACE, 468, 153),
     ("fabric8-7.9", POLICY, 486, 153),
+    # bench/calibration
+    ("client-go-0.36-streaming", NAMESPACE, 159, 22),
+    ("client-go-0.36-streaming", LARGE, 370, 22),
+    ("client-go-0.36-streaming", RICH_POLICY, 164, 22),
+    ("client-go-0.36-list", NAMESPACE, 202, 23),
+    ("client-go-0.36-list", LARGE, 574, 23),
+    ("client-go-0.36-list", RICH_POLICY, 177, 22),
+    ("client-go-0.28-list", NAMESPACE, 213, 31),
+    ("client-go-0.28-list", LARGE, 536, 31),
+    ("client-go-0.28-list", RICH_POLICY, 232, 30),
+    ("kube-rs-5.0", NAMESPACE, 254, 8),
+    ("kube-rs-5.0", LARGE, 395, 9),
+    ("kube-rs-5.0", RICH_POLICY, 319, 9),
+    ("kube-rs-0.88", NAMESPACE, 375, 7),
+    ("kube-rs-0.88", LARGE, 578, 7),
+    ("kube-rs-0.88", RICH_POLICY, 485, 7),
+    ("python-37", NAMESPACE, 501, 67),
+    ("python-37", LARGE, 747, 67),
+    ("python-37", RICH_POLICY, 574, 50),
+    ("fabric8-7.9", NAMESPACE, 562, 158),
+    ("fabric8-7.9", LARGE, 998, 150),
+    ("fabric8-7.9", RICH_POLICY, 534, 165),
 ]
 
 WITHIN = 0.30
