@@ -64,7 +64,12 @@ def _rust(version: str) -> Callable[[Path], list[str]]:
 def _java(scratch: Path) -> list[str]:
     shutil.copytree(CLIENTS / "java", scratch, dirs_exist_ok=True)
     subprocess.run(["mvn", "--quiet", "--batch-mode", "package"], cwd=scratch, check=True)
-    return ["java", "-cp", f"{scratch / 'target' / 'classes'}:{scratch / 'target' / 'dependency'}/*", "Client"]
+    return [
+        "java",
+        "-cp",
+        f"{scratch / 'target' / 'classes'}:{scratch / 'target' / 'dependency'}/*",
+        "Client",
+    ]
 
 
 def _python(_scratch: Path) -> list[str]:
