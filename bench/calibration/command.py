@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -26,6 +27,7 @@ from watchbudget.api.resources import GroupResource
 from watchbudget.cost.calibration import load_calibration
 from watchbudget.inventory.metrics import read_gauges
 from watchbudget.localcluster.cluster import LocalCluster
+from watchbudget.localcluster.errors import BuildError
 
 __all__ = ["main"]
 
@@ -85,7 +87,10 @@ def main() -> None:
         commands = {}
         for number, each in enumerate(libraries):
             _told(f"Building a client: {each.row}")
-            commands[each.row] = each.build(_directory(scratch, str(number)))
+            try:
+                commands[each.row] = each.build(_directory(scratch, str(number)))
+            except (subprocess.CalledProcessError, BuildError) as error:
+                sys.exit(f"The client for {each.row} cannot be built: {error}\n--only measures the others.")
         for kind in (each for each in KINDS if not asked.kinds or each.title in asked.kinds):
             for cell in _cells(kind, asked.objects, asked.runs, libraries, commands):
                 cells.append(cell)
