@@ -82,6 +82,8 @@ def main() -> None:
         if each.missing:
             _told(f"SKIPPED: {each.row} needs {each.missing}, which is not installed")
     libraries = [each for each in libraries if not each.missing]
+    if not libraries:
+        sys.exit("None of these can be measured here")
     cells: list[Cell] = []
     with tempfile.TemporaryDirectory(prefix="watchbudget-calibration-") as scratch:
         commands = {}
