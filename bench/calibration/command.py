@@ -90,15 +90,14 @@ def main() -> None:
         for number, each in enumerate(libraries):
             _told(f"Building a client: {each.row}")
             try:
-                commands[each.row] = each.build(_directory(scratch, str(number)))
+                commands[each.row] = each.build(Path(scratch, str(number)))
             except (subprocess.CalledProcessError, BuildError) as error:
                 sys.exit(f"The client for {each.row} cannot be built: {error}\n--only measures the others.")
         for kind in (each for each in KINDS if not asked.kinds or each.title in asked.kinds):
             for cell in _cells(kind, asked.objects, asked.runs, libraries, commands):
                 cells.append(cell)
                 _keep(cells, asked.output)
-    rows = {row.id: row for row in load_calibration().rows}
-    _show([compare(cell, rows[cell.row]) for cell in median_cells(cells)])
+    _show([_compared(cell) for cell in median_cells(cells)])
 
 
 def _cells(
@@ -137,14 +136,17 @@ def _subject(cluster: LocalCluster, kind: Kind) -> Subject:
         gauge = read_gauges(lines, [kind.resource])[kind.resource]
         if gauge.objects and gauge.stored_bytes:
             stored = round(gauge.stored_bytes / gauge.objects)
-            return kind.title, kind.resource.resource, gauge.objects, stored
+            return Subject(kind.title, kind.resource.resource, gauge.objects, stored)
         time.sleep(1)
 
 
 def _keep(cells: list[Cell], output: str) -> None:
-    rows = {row.id: row for row in load_calibration().rows}
-    found = [compare(cell, rows[cell.row]) for cell in cells]
+    found = map(_compared, cells)
     write(output, {"cells": [asdict(each) | {"bytesEach": each.cell.each} for each in found]})
+
+
+def _compared(cell: Cell) -> Compared:
+    return compare(cell, load_calibration().row(cell.row))
 
 
 def _show(found: list[Compared]) -> None:
@@ -190,12 +192,6 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--runs", type=int, default=3, help="of each, the median counts (default: 3)")
     parser.add_argument("--output", default="calibration", help="name of the file in bench/results")
     return parser.parse_args()
-
-
-def _directory(parent: str, name: str) -> Path:
-    made = Path(parent, name)
-    made.mkdir()
-    return made
 
 
 def _told(text: str) -> None:

@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from operator import attrgetter
 
 from watchbudget.cost.calibration import Row
 
@@ -45,11 +46,6 @@ class Cell:
         """Resident bytes of one object."""
         return (self.steady - self.base) / self.objects
 
-    @property
-    def each_peak(self) -> float:
-        """Bytes of one object at the peak of a re-list."""
-        return (self.relist_peak - self.base) / self.objects
-
 
 @dataclass(frozen=True)
 class Compared:
@@ -63,18 +59,18 @@ class Compared:
 
 def compare(cell: Cell, row: Row) -> Compared:
     """Say how a row's figures relate to a cell's."""
-    each = float(row.overhead_bytes + row.factor * cell.stored)
+    cache = row.cache_bytes(cell.objects, cell.objects * cell.stored)
     return Compared(
         cell,
-        each=each / cell.each,
-        each_peak=each * float(row.relist_peak) / cell.each_peak,
+        each=cache / (cell.steady - cell.base),
+        each_peak=row.peak_bytes(cache) / (cell.relist_peak - cell.base),
         base=row.base_bytes / cell.base,
     )
 
 
 def median_cells(cells: Iterable[Cell]) -> list[Cell]:
     """Return one cell for each library and kind, each figure the median of its runs."""
-    key = lambda cell: (cell.row, cell.kind)  # noqa: E731
+    key = attrgetter("row", "kind")
     return [_median(list(same)) for _, same in groupby(sorted(cells, key=key), key)]
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from watchbudget.localcluster.cachedir import cache_root
 from watchbudget.localcluster.toolchain import find_go, go_environment
 
-__all__ = ["LIBRARIES", "Library"]
+__all__ = ["LIBRARIES", "Library", "environment"]
 
 CLIENTS = Path(__file__).parent / "clients"
 
@@ -54,7 +54,7 @@ def _rust(version: str) -> Callable[[Path], list[str]]:
     def build(scratch: Path) -> list[str]:
         _sources("rust", version, "main.rs", scratch)
         target = cache_root() / "calibration" / version  # kept: a build takes minutes
-        argv = ["cargo", "build", "--release", "--locked", "--quiet", f"--target-dir={target}"]
+        argv = ["cargo", "build", "--release", "--locked", f"--target-dir={target}"]
         subprocess.run(argv, cwd=scratch, check=True)
         return [str(target / "release" / "client")]
 

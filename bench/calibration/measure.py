@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from calibration.figures import Cell
 from calibration.libraries import Library, environment
@@ -29,8 +29,21 @@ which Go gives memory back, because a node's agents are re-listed or limited whe
 WITHIN = 180.0
 """Seconds to synchronize, to re-list, or to come to rest, at most."""
 
-Subject = tuple[str, str, int, int]
-"""What is cached: title, resource, objects, stored bytes of one."""
+
+class Subject(NamedTuple):
+    """What is cached.
+
+    Attributes:
+        kind: Of object, as tables name it.
+        resource: Plural, as the API server names it.
+        objects: How many there are.
+        stored: Bytes that one takes in etcd.
+    """
+
+    kind: str
+    resource: str
+    objects: int
+    stored: int
 
 
 def idle(cluster: LocalCluster, library: Library, argv: list[str], resource: str) -> int:
@@ -49,21 +62,20 @@ def measure(cluster: LocalCluster, library: Library, argv: list[str], subject: S
         subject: What it caches.
         base: Its resident bytes without objects.
     """
-    title, resource, objects, stored = subject
-    with _client(cluster, library, argv, resource, "", objects) as pid:
+    with _client(cluster, library, argv, subject.resource, "", subject.objects) as pid:
         first_peak, steady = peak_bytes(pid), _rest(pid)
         told = cluster.audit_log.stat().st_size
         reset_peak(pid)
         # Its watch cannot be resumed: a new API server's cache begins later than what the client saw last.
         cluster.stop_component("kube-apiserver")
         cluster.start_component("kube-apiserver")
-        _wait(lambda: _listed(cluster.audit_log, told, resource), f"{library.row} lists anew")
+        _wait(lambda: _listed(cluster.audit_log, told, subject.resource), f"{library.row} lists anew")
         after = _rest(pid)
         return Cell(
             row=library.row,
-            kind=title,
-            objects=objects,
-            stored=stored,
+            kind=subject.kind,
+            objects=subject.objects,
+            stored=subject.stored,
             base=base,
             steady=steady,
             first_peak=first_peak,

@@ -23,7 +23,6 @@ def cell(steady: int = 30 * MIB, **changed: object) -> Cell:
 
 def test_an_object_costs_what_the_process_has_more_than_an_idle_one():
     assert cell().each == pytest.approx(20 * MIB / 10_000)
-    assert cell().each_peak == pytest.approx(40 * MIB / 10_000)
 
 
 def test_a_row_is_compared_as_bills_use_it():

@@ -109,7 +109,7 @@ def _line(
     row, assumed = calibration.for_stack(demand.stack)
     watchers = max(1, demand.watchers_per_pod)
     objects, stored = max(0, known.objects), max(0, known.stored_bytes)
-    cache = watchers * (objects * row.overhead_bytes + _times(row.exact_factor, stored))
+    cache = watchers * row.cache_bytes(objects, stored)
     return Line(
         resource=demand.resource,
         certain=certain,
@@ -117,7 +117,7 @@ def _line(
         objects=objects,
         stored_bytes=stored,
         cache_bytes=cache,
-        peak_bytes=_times(row.exact_peak, cache),
+        peak_bytes=row.peak_bytes(cache),
         list_bytes=watchers * stored,
         seats=watchers * seats_of_list(objects, stored, server_version),
         calibration=row.id,
@@ -126,9 +126,3 @@ def _line(
         container=demand.agent.container if demand.agent else None,
         base_bytes=row.base_bytes,
     )
-
-
-def _times(factor: tuple[int, int], size: int) -> int:
-    """The product, rounded up, and exact for integers of any size."""
-    numerator, denominator = factor
-    return -(-size * numerator // denominator)

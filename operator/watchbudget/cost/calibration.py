@@ -49,15 +49,32 @@ class Row(_Data):
     base_bytes: int = Field(ge=0, description="Resident set of an idle client of this library.")
     derivation: str = Field(min_length=1, description="Which measured figures, and how they were read.")
 
+    def cache_bytes(self, objects: int, stored_bytes: int) -> int:
+        """Return what a full cache takes, in bytes.
+
+        Args:
+            objects: how many it holds.
+            stored_bytes: what they take in etcd, all together.
+        """
+        return objects * self.overhead_bytes + _times(self._exact_factor, stored_bytes)
+
+    def peak_bytes(self, cache_bytes: int) -> int:
+        """Return what such a cache takes at most while it is listed anew, in bytes."""
+        return _times(self._exact_peak, cache_bytes)
+
     @cached_property
-    def exact_factor(self) -> tuple[int, int]:
-        """`factor` as a fraction: numerator and denominator."""
+    def _exact_factor(self) -> tuple[int, int]:
         return self.factor.as_integer_ratio()
 
     @cached_property
-    def exact_peak(self) -> tuple[int, int]:
-        """`relist_peak` as a fraction."""
+    def _exact_peak(self) -> tuple[int, int]:
         return self.relist_peak.as_integer_ratio()
+
+
+def _times(factor: tuple[int, int], size: int) -> int:
+    """The product, rounded up, and exact for integers of any size."""
+    numerator, denominator = factor
+    return -(-size * numerator // denominator)
 
 
 class Calibration(_Data):
