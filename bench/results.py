@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import platform
+import sys
+import time
 from datetime import UTC, datetime
 from importlib.metadata import version
 from os import cpu_count
@@ -13,9 +15,14 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-__all__ = ["show", "write"]
+__all__ = ["show", "told", "write"]
 
 RESULTS = Path(__file__).parent / "results"
+
+
+def told(text: str) -> None:
+    """Say how far it is."""
+    print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
 
 
 def show(title: str, columns: list[str], rows: list[list[str]]) -> None:

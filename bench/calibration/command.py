@@ -22,7 +22,7 @@ from pathlib import Path
 from calibration.figures import Cell, Compared, compare, median_cells
 from calibration.libraries import LIBRARIES, Library
 from calibration.measure import ACCOUNT, NAMESPACE, Subject, idle, measure
-from results import show, write
+from results import show, told, write
 from watchbudget.api.resources import GroupResource
 from watchbudget.cost.calibration import load_calibration
 from watchbudget.inventory.metrics import read_gauges
@@ -80,7 +80,7 @@ def main() -> None:
     libraries = [each for each in LIBRARIES if not asked.only or each.row in asked.only]
     for each in libraries:
         if each.missing:
-            _told(f"SKIPPED: {each.row} needs {each.missing}, which is not installed")
+            told(f"SKIPPED: {each.row} needs {each.missing}, which is not installed")
     libraries = [each for each in libraries if not each.missing]
     if not libraries:
         sys.exit("None of these can be measured here")
@@ -88,7 +88,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="watchbudget-calibration-") as scratch:
         commands = {}
         for number, each in enumerate(libraries):
-            _told(f"Building a client: {each.row}")
+            told(f"Building a client: {each.row}")
             try:
                 commands[each.row] = each.build(Path(scratch, str(number)))
             except (subprocess.CalledProcessError, BuildError) as error:
@@ -104,8 +104,8 @@ def _cells(
     kind: Kind, objects: int, runs: int, libraries: list[Library], commands: dict[str, list[str]]
 ) -> Iterable[Cell]:
     """Yield each cell of one kind of object, from one cluster."""
-    with LocalCluster(service_accounts=False, progress=_told) as cluster:
-        _told(f"Seeding {objects:,}: {kind.title}")
+    with LocalCluster(service_accounts=False, progress=told) as cluster:
+        told(f"Seeding {objects:,}: {kind.title}")
         if kind.resource.resource == "namespaces":
             cluster.seed(namespaces=objects, bytes_per_namespace=kind.stored)
         else:
@@ -122,7 +122,7 @@ def _cells(
             base = idle(cluster, library, argv, kind.resource.resource)
             for _ in range(runs):
                 cell = measure(cluster, library, argv, subject, base)
-                _told(
+                told(
                     f"{library.row}, {kind.title}: {cell.each:,.0f} bytes each, idle {base / MIB:.0f} MiB, "
                     f"re-list peak {cell.relist_peak / MIB:.0f} MiB"
                 )
@@ -192,7 +192,3 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--runs", type=int, default=3, help="of each, the median counts (default: 3)")
     parser.add_argument("--output", default="calibration", help="name of the file in bench/results")
     return parser.parse_args()
-
-
-def _told(text: str) -> None:
-    print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)

@@ -6,7 +6,7 @@ import json
 import statistics
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from calibration.figures import Cell
 from calibration.libraries import Library, environment
 from storm.meter import peak_bytes, reset_peak, resident_bytes
+from waiting import wait_until
 from watchbudget.localcluster.cluster import LocalCluster
 
 __all__ = ["ACCOUNT", "NAMESPACE", "NOTHING", "Subject", "idle", "measure"]
@@ -64,12 +65,14 @@ def measure(cluster: LocalCluster, library: Library, argv: list[str], subject: S
     """
     with _client(cluster, library, argv, subject.resource, "", subject.objects) as pid:
         first_peak, steady = peak_bytes(pid), _rest(pid)
-        told = cluster.audit_log.stat().st_size
+        logged = cluster.audit_log.stat().st_size
         reset_peak(pid)
         # Its watch cannot be resumed: a new API server's cache begins later than what the client saw last.
         cluster.stop_component("kube-apiserver")
         cluster.start_component("kube-apiserver")
-        _wait(lambda: _listed(cluster.audit_log, told, subject.resource), f"{library.row} lists anew")
+        wait_until(
+            lambda: _listed(cluster.audit_log, logged, subject.resource), f"{library.row} lists anew", WITHIN
+        )
         after = _rest(pid)
         return Cell(
             row=library.row,
@@ -106,7 +109,7 @@ def _client(
                 raise RuntimeError(f"{library.row} has {lines[0]}, not {objects}, {resource}")
             return bool(lines)
 
-        _wait(synced, f"{library.row} has {objects} {resource}")
+        wait_until(synced, f"{library.row} has {objects} {resource}", WITHIN)
         yield process.pid
     finally:
         process.kill()
@@ -140,11 +143,3 @@ def _is_list(event: dict[str, Any], resource: str) -> bool:
     if event["verb"] == "list":
         return bool(event["stage"] == "ResponseComplete")
     return event["verb"] == "watch" and "sendInitialEvents=true" in event["requestURI"]
-
-
-def _wait(check: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + WITHIN
-    while not check():
-        if time.monotonic() > deadline:
-            raise RuntimeError(f"Not after {WITHIN:.0f} s: {what}")
-        time.sleep(0.25)

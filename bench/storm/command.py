@@ -10,10 +10,9 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
-import time
 from dataclasses import asdict
 
-from results import RESULTS, write
+from results import RESULTS, told, write
 from storm.chart import draw
 from storm.demands import demands
 from storm.figures import Outcome
@@ -46,10 +45,12 @@ def main() -> None:
         json=asked.encoding == "json",
         gzip=asked.encoding == "protobuf",
     )
-    _told(
+    told(
         f"{nodes} nodes, {namespaces:,} namespaces, {asked.list} lists of {asked.encoding}, containers run "
         f"{asked.start[0]:g} to {asked.start[1]:g} s after their pod was bound. {FLAGS_TOLD}."
     )
+    if asked.api_server_procs:
+        told(f"The API server has GOMAXPROCS={asked.api_server_procs}.")
     outcomes: dict[str, Outcome] = {}
     try:
         with build(
@@ -58,14 +59,14 @@ def main() -> None:
             policies=asked.network_policies,
             start=tuple(asked.start),
             processors=asked.api_server_procs,
-            told=_told,
+            told=told,
         ) as world:
             for scenario in scenarios:
-                _told(f"{scenario.name}: {scenario.change.value}")
+                told(f"{scenario.name}: {scenario.change.value}")
                 outcomes[scenario.name] = _least_disturbed(world, scenario, manner, asked)
                 _keep(asked, outcomes, world, manner)
     except KeyboardInterrupt:
-        _told("Ended by hand; what was done so far is written")
+        told("Ended by hand; what was done so far is written")
         if not outcomes:
             sys.exit(130)
     show_all(outcomes, demands(outcomes, streaming=manner.streaming))
@@ -79,7 +80,7 @@ def _least_disturbed(world: World, scenario: Scenario, manner: Manner, asked: ar
     best: Outcome | None = None
     for _ in range(RUNS if asked.quiet else 1):
         found = run(
-            world, scenario, manner, limit=asked.limit, quiet=asked.quiet, starts=asked.starts, told=_told
+            world, scenario, manner, limit=asked.limit, quiet=asked.quiet, starts=asked.starts, told=told
         )
         if best is None or found.disturbance < best.disturbance:
             best = found
@@ -169,7 +170,3 @@ def _chosen(asked: argparse.Namespace) -> list[Scenario]:
         known = ", ".join(sorted(each.name for each in SCENARIOS))
         sys.exit(f"No such scenario: {', '.join(unknown)}. There are: {known}, and {WIDTHS}")
     return [each for each in map(named, dict.fromkeys(names)) if each is not None]
-
-
-def _told(text: str) -> None:
-    print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)

@@ -23,6 +23,7 @@ from storm.meter import (
 from storm.objects import NAMESPACE
 from storm.scenarios import Change, Play, Scenario
 from storm.world import World, agents_of
+from waiting import wait_until
 from watchbudget.localcluster.play.agent import Manner
 from watchbudget.localcluster.play.bystander import BystanderSettings, Sample, run_bystanders
 from watchbudget.localcluster.play.child import Child
@@ -72,13 +73,13 @@ def run(
         if scenario.change is not Change.INSTALL:
             world.install(scenario)
             wanted = world.nodes * scenario.daemon_sets
-            _wait(lambda: fleet.call("progress")["ready"] >= wanted, "the fleet before the storm", 180)
+            wait_until(lambda: fleet.call("progress")["ready"] >= wanted, "the fleet before the storm", 180)
         processes = {name: cluster.pid(name) for name in cluster.processes} | {"bench": os.getpid()}
         if scenario.governed:
             processes |= stack.enter_context(governing(world, scenario, starts))
         if scenario.change is Change.REPLACE:
             fleet.call("unready")
-            _wait(lambda: fleet.call("progress")["ready"] == 0, "no pod is ready", 60)
+            wait_until(lambda: fleet.call("progress")["ready"] == 0, "no pod is ready", 60)
         time.sleep(SETTLE - IDLE)
         if quiet and not wait_for_quiet([*processes.values(), fleet.pid], quiet, QUIET_WITHIN):
             told(f"  the machine was never quiet for {QUIET_WITHIN:.0f} s: going on all the same")
@@ -207,14 +208,6 @@ def _outcome(
         curve=list(curve),
         dots=dots,
     )
-
-
-def _wait(check: Callable[[], bool], what: str, seconds: float) -> None:
-    deadline = time.monotonic() + seconds
-    while not check():
-        if time.monotonic() > deadline:
-            raise RuntimeError(f"Not after {seconds:.0f} s: {what}")
-        time.sleep(0.2)
 
 
 def _cpu(processes: dict[str, int]) -> dict[str, float]:

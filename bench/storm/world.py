@@ -10,9 +10,9 @@ from typing import Any
 
 from storm.objects import BYSTANDERS, NAMESPACE, SETUP, daemon_set
 from storm.scenarios import Change, Scenario
+from waiting import wait_until
 from watchbudget.localcluster.cluster import LocalCluster
 from watchbudget.localcluster.components import UNPACED, UNPACED_QPS
-from watchbudget.localcluster.errors import LocalClusterError
 from watchbudget.localcluster.play.bystander import Client
 
 __all__ = ["FLAGS_TOLD", "World", "agents_of", "build"]
@@ -21,6 +21,9 @@ FLAGS_TOLD = (
     f"kube-controller-manager and kube-scheduler with --kube-api-qps={UNPACED_QPS} (defaults: 20 and 50), "
     "KWOK with 32 pods at a time (default 4): otherwise these would pace the storm"
 )
+
+PATIENCE = 120.0
+"""Seconds for the cluster to be ready for the next scenario, each step of it."""
 
 _POLICIES = "/apis/networking.k8s.io/v1/namespaces/wb-seed-00001/networkpolicies"
 _SEEDED = {
@@ -71,7 +74,7 @@ class World:
         to need none. Ready again when a DaemonSet created for the purpose has run and is gone.
         """
         self.cluster.kubectl("delete", "daemonsets", "--all", f"--namespace={NAMESPACE}", "--wait=true")
-        self._until(lambda: not self._pods(), "the last scenario's pods are gone")
+        wait_until(lambda: not self._pods(), "the last scenario's pods are gone", PATIENCE)
         names = self.node_names()
         for name in names[self.nodes :]:
             self.cluster.request("DELETE", f"/api/v1/nodes/{name}")
@@ -82,9 +85,9 @@ class World:
         ready: Callable[[], bool] = lambda: bool(  # noqa: E731
             self.cluster.request("GET", path).json()["status"].get("numberReady")
         )
-        self._until(ready, "controller manager, scheduler and KWOK work with the new API server")
+        wait_until(ready, "controller manager, scheduler and KWOK work with the new API server", PATIENCE)
         self.cluster.request("DELETE", path)
-        self._until(lambda: not self._pods(), "the canary's pod is gone")
+        wait_until(lambda: not self._pods(), "the canary's pod is gone", PATIENCE)
         self._let_sizes_be_known()
 
     def node_names(self) -> list[str]:
@@ -149,14 +152,6 @@ class World:
 
     def _list(self, path: str) -> list[Any]:
         return self.cluster.request("GET", path).json()["items"] or []
-
-    @staticmethod
-    def _until(check: Callable[[], bool], what: str, seconds: float = 120) -> None:
-        deadline = time.monotonic() + seconds
-        while not check():
-            if time.monotonic() > deadline:
-                raise LocalClusterError(f"Not after {seconds:.0f} s: {what}")
-            time.sleep(0.2)
 
 
 @contextmanager
